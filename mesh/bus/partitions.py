@@ -6,6 +6,7 @@ A symbol is always in the same partition, so its trades stay in order. With one 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,6 +43,15 @@ class Partition:
         if right == self:
             return ""
         return f"trades of {venue} {symbol} in partition {self.number}, expected them in {right.number}"
+
+    def holds_all(self, names: Iterable[tuple[str, str]]) -> bool:
+        """Return whether trades of all these symbols stand in this partition.
+
+        Args:
+            names: venue and symbol of each, as `refusal` takes them.
+
+        """
+        return self.count == 1 or not any(self.refusal(*name) for name in names)
 
     @property
     def prefix(self) -> str:

@@ -21,6 +21,7 @@ from mesh.values.candles import Indicators
 from store.candles import sql
 from store.database import Connection, fetch_all
 from store.database.arrays import text_array, time_array
+from store.database.times import time_of
 
 _BATCH = 1000
 _SHORT = 64
@@ -39,13 +40,13 @@ class NewCandles(NamedTuple):
     """Signal's new candles of a series.
 
     Attributes:
-        first: when the first of them begins.
+        first_us: when the first of them begins, in microseconds since 1970 UTC.
         indicators: what signal gives each of them, in the order of INDICATORS; they rise in time.
         is_warm: whether the first one has all its indicators.
 
     """
 
-    first: dt.datetime
+    first_us: int
     indicators: Sequence[Sequence[float]]
     is_warm: bool
 
@@ -64,18 +65,18 @@ async def follow(connection: Connection, new: Mapping[SeriesName, NewCandles], p
     """
     if not new:
         return
-    columns = [*map(text_array, zip(*new, strict=True)), time_array(each.first for each in new.values())]
+    columns = [*map(text_array, zip(*new, strict=True)), time_array([each.first_us for each in new.values()])]
     rows = await fetch_all(connection, sql.LAST_BEFORE, columns)
     names = list(new)
     not_warm: dict[SeriesName, NewCandles] = {}
     for n, revision, warm_before in rows:
         candles = new[names[n - 1]]
         if revision and warm_before:
-            await _renew(connection, names[n - 1], candles.first, frozenset(), periods)
+            await _renew(connection, names[n - 1], time_of(candles.first_us), frozenset(), periods)
         elif not (warm_before and candles.is_warm):
             not_warm[names[n - 1]] = candles
     for name in await _differing(connection, not_warm, periods):
-        await _renew(connection, name, not_warm[name].first, frozenset(), periods, anew=True)
+        await _renew(connection, name, time_of(not_warm[name].first_us), frozenset(), periods, anew=True)
 
 
 async def renew(connection: Connection, name: SeriesName, made: Set[dt.datetime], periods: Periods) -> None:

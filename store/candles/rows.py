@@ -23,7 +23,7 @@ import numpy as np
 from libsignal import CandleColumns, Periods
 from mesh.values.candles import INDICATORS, INTERVALS_US, Candle, ClosedCandles
 from mesh.values.id_ranges import IdRanges
-from mesh.values.trades import Int64s, TradeColumns
+from mesh.values.trades import Int64s, TradeColumns, TradeGroups
 from store.candles import rebuild, sql
 from store.candles.rebuild import NewCandles, SeriesName
 from store.database import Connection, fetch_all
@@ -68,7 +68,9 @@ class ClosedColumns(NamedTuple):
 class _Added(NamedTuple):
     """A candle that signal has closed: what is looked at once it is stored."""
 
-    name: SeriesName
+    symbol: tuple[str, str]
+    """Its venue, too."""
+    interval: str
     time_us: int
     trades: int
     indicators: Sequence[float]
@@ -107,10 +109,10 @@ async def add(
     added = []
     for batch in batches:
         for candle in batch.candles:
-            name = SeriesName(batch.venue, batch.symbol, candle.interval)
             indicators = msgspec.structs.astuple(candle)[: len(INDICATORS)]
             is_warm = not any(map(math.isnan, indicators))
-            added.append(_Added(name, candle.time_us, candle.count, indicators, is_warm))
+            name = batch.venue, batch.symbol
+            added.append(_Added(name, candle.interval, candle.time_us, candle.count, indicators, is_warm))
     reached = [((batch.venue, batch.symbol), batch.reached_us) for batch in batches]
     await _close_added(connection, added, reached, periods, stored)
 
@@ -140,9 +142,10 @@ async def add_new(
     for each in messages:
         candles = each.candles
         owners = chain.from_iterable(map(repeat, each.names, each.batch_candles))
-        names = [SeriesName(*name, _INTERVALS[us]) for name, us in zip(owners, candles.interval_us, strict=True)]
+        intervals = map(_INTERVALS.__getitem__, candles.interval_us)
         is_warm = np.logical_not(np.isnan(candles.indicators).any(axis=1)).tolist()
-        added += map(_Added, names, candles.start_us, candles.count, candles.indicators.tolist(), is_warm)
+        columns = candles.start_us, candles.count, candles.indicators.tolist(), is_warm
+        added += [_Added(*row) for row in zip(owners, intervals, *columns, strict=True)]
     reached = [(name, us) for each in messages for name, us in zip(each.names, each.reached_us, strict=True)]
     await _close_added(connection, added, reached, periods, stored)
 
@@ -160,12 +163,15 @@ async def _close_added(
         latest_us[name] = max(latest_us.get(name, 0), us)
     seen: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
     for candle in added:
-        if candle.name.interval == "1s":
-            seen[candle.name[:2]][candle.time_us] = candle.trades
+        if candle.interval == "1s":
+            seen[candle.symbol][candle.time_us] = candle.trades
 
     def may_lack(name: tuple[str, str], begin_us: int, end_us: int) -> bool:
         counts = stored(name, begin_us, end_us)
-        return counts is None or any(seen[name].get(us, 0) < count for us, count in counts.items())
+        if counts is None:
+            return True
+        known = seen[name]
+        return counts != known and any(known.get(us, 0) < count for us, count in counts.items())
 
     await _close(connection, latest_us, periods, may_lack, revision=1)
     await rebuild.follow(connection, _new_candles(added), periods)
@@ -212,7 +218,7 @@ async def _close(
     await _make_lacking(connection, closing, remade, may_lack, revision=revision)
     names_and_times = (
         *(text_array(each.venue for each in closing), text_array(each.symbol for each in closing)),
-        time_array(time_of(each.reached_us) for each in closing),
+        time_array([each.reached_us for each in closing]),
     )
     for n, interval, begin_us, removed in await fetch_all(connection, sql.SET_CLOSED, names_and_times):
         due = closing[n - 1]._replace(begin_us=begin_us, end_us=begin_us + INTERVALS_US[interval])
@@ -271,7 +277,7 @@ async def _may_be_late(connection: Connection, groups: Sequence[TradeColumns]) -
     [(latest_us,)] = await fetch_all(connection, sql.LATEST_CLOSED)
     if latest_us is None or not groups:
         return False
-    return bool(np.concatenate([trades.time_us for trades in groups]).min() < latest_us // _SECOND_US * _SECOND_US)
+    return bool(TradeGroups.of(groups).trades.time_us.min() < latest_us // _SECOND_US * _SECOND_US)
 
 
 def late_ranges(time_us: Int64s, reached_us: int) -> list[tuple[int, int]]:
@@ -397,7 +403,7 @@ async def _make_lacking(
             closing = [
                 each
                 for each in closing
-                if may_lack(each[:2], *(us // length_us * length_us for us in (each.begin_us, each.reached_us)))
+                if may_lack(each[:2], each.begin_us // length_us * length_us, each.reached_us // length_us * length_us)
             ]
         whole = [each for each in (one.of(length_us) for one in closing) if each is not None]
         if not whole:
@@ -466,13 +472,13 @@ def _one(whole: _Range, interval: str, lower: str, removed: int) -> dict[str, An
 
 def _asked(ranges: Sequence[_Range], interval: str, lower: str, removed: int = 0) -> dict[str, Any]:
     """Return what a statement about many ranges asks for."""
-    begins, ends = [time_of(each.begin_us) for each in ranges], [time_of(each.end_us) for each in ranges]
+    begins, ends = [each.begin_us for each in ranges], [each.end_us for each in ranges]
     asked = _of_interval(interval, lower, removed) | {"begins": time_array(begins), "ends": time_array(ends)}
     asked |= {
         "venues": text_array(each.venue for each in ranges),
         "symbols": text_array(each.symbol for each in ranges),
     }
-    return asked | {"low": min(begins), "high": max(ends), "revision": 1}
+    return asked | {"low": time_of(min(begins)), "high": time_of(max(ends)), "revision": 1}
 
 
 def _of_interval(interval: str, lower: str, removed: int) -> dict[str, Any]:
@@ -486,14 +492,17 @@ async def _renew_indicators(connection: Connection, remade: Remade, periods: Per
 
 
 def _new_candles(added: Sequence[_Added]) -> dict[SeriesName, NewCandles]:
-    by_time: dict[SeriesName, dict[int, _Added]] = defaultdict(dict)
+    by_series: dict[tuple[tuple[str, str], str], list[_Added]] = defaultdict(list)
     for candle in added:
-        by_time[candle.name][candle.time_us] = candle
+        by_series[candle.symbol, candle.interval].append(candle)
     new = {}
-    for name, candles in by_time.items():
-        rising = [candles[time_us] for time_us in sorted(candles)]
-        first = rising[0]
-        new[name] = NewCandles(time_of(first.time_us), [each.indicators for each in rising], first.is_warm)
+    for (symbol, interval), candles in by_series.items():
+        rising = candles
+        if len(candles) > 1:  # of one that comes twice the last counts
+            by_time = {candle.time_us: candle for candle in candles}
+            rising = [by_time[time_us] for time_us in sorted(by_time)]
+        first, indicators = rising[0], [candle.indicators for candle in rising]
+        new[SeriesName(*symbol, interval)] = NewCandles(first.time_us, indicators, first.is_warm)
     return new
 
 

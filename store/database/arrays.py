@@ -6,8 +6,9 @@ once here, in a fifth of the time.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 
 def text_array(values: Iterable[str]) -> str:
@@ -24,8 +25,7 @@ def bigint_array(values: Iterable[int]) -> str:
     return "{" + ",".join(map(str, values)) + "}"
 
 
-def time_array(values: Iterable[dt.datetime]) -> str:
-    """Return a value for `%s::timestamptz[]`, of times that say their zone."""
-    values = list(values)
-    texts = {value: value.isoformat() for value in set(values)}  # nearly always few: the same second of many symbols
-    return "{" + ",".join([texts[value] for value in values]) + "}"
+def time_array(times_us: Sequence[int]) -> str:
+    """Return a value for `%s::timestamptz[]`, of microseconds since 1970 UTC, in a tenth of the time of `datetime`s."""
+    texts: list[str] = np.datetime_as_string(np.array(times_us, "datetime64[us]")).tolist()
+    return "{" + ",".join([f"{text}Z" for text in texts]) + "}"

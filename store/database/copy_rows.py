@@ -7,6 +7,8 @@ sent as a fixed number of base-10000 digits with 8 decimals; the server strips t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mesh.values.trades import TradeColumns
 from tickcodec.copy_rows import trade_rows
 
@@ -15,7 +17,7 @@ COPY_TRAILER = b"\xff\xff"
 COLUMNS = ("time", "venue", "symbol", "trade_id", "price", "quantity", "is_buyer_maker")
 
 
-def copy_data(*groups: TradeColumns) -> memoryview:
+def copy_data(groups: Sequence[TradeColumns]) -> memoryview:
     """Return all that `COPY trades (COLUMNS) FROM STDIN (FORMAT BINARY)` is sent.
 
     Args:

@@ -18,3 +18,8 @@ def time_of(time_us: int) -> dt.datetime:
 
     """
     return UNIX_EPOCH + dt.timedelta(microseconds=time_us)
+
+
+def us_of(time: dt.datetime) -> int:
+    """Return a time, which says its zone, in microseconds since 1970 UTC."""
+    return (time - UNIX_EPOCH) // dt.timedelta(microseconds=1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from mesh.values.trades import TradeColumns
+from mesh.values.trades import TradeGroups
 
 _SECOND_US = 1_000_000
 _MAX_SECONDS = 300
@@ -27,14 +27,12 @@ class StoredSeconds:
         # By venue and symbol: from when on, and how many trades each second has since.
         self._known: dict[tuple[str, str], tuple[int, dict[int, int]]] = {}
 
-    def note(
-        self, connection: object, groups: Sequence[TradeColumns], *, following: Collection[tuple[str, str]]
-    ) -> None:
+    def note(self, connection: object, groups: TradeGroups, *, following: Collection[tuple[str, str]]) -> None:
         """Count trades that have been committed; before anybody else may ask.
 
         Args:
             connection: that stored them; None where that is not known.
-            groups: not empty ones.
+            groups: any; a symbol may come twice.
             following: venue and symbol of those whose ids follow all that were stored of their symbol.
 
         """
@@ -43,18 +41,16 @@ class StoredSeconds:
             self._connection = connection
         if not groups:
             return
-        seconds = np.concatenate([group.time_us for group in groups]) // _SECOND_US * _SECOND_US
-        ends = np.cumsum([len(group) for group in groups])
+        seconds = groups.trades.time_us // _SECOND_US * _SECOND_US
         is_first = np.ones(len(seconds), np.bool_)
         is_first[1:] = seconds[1:] != seconds[:-1]
-        is_first[ends[:-1]] = True
+        is_first[groups.ends[:-1]] = True
         firsts = np.flatnonzero(is_first)
         lengths = np.diff(firsts, append=len(seconds))
-        of_group = np.searchsorted(ends, firsts, side="right")
-        names = [(group.venue, group.symbol) for group in groups]
+        of_group = np.searchsorted(groups.ends, firsts, side="right")
         counted = {name for name in following if name in self._known}
         for n, second_us, length in zip(of_group.tolist(), seconds[firsts].tolist(), lengths.tolist(), strict=True):
-            name = names[n]
+            name = groups.names[n]
             after_us = second_us + _SECOND_US
             since_us, of_second = self._known.get(name, (after_us, {}))
             if name in counted and len(of_second) < _MAX_SECONDS:

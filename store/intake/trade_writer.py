@@ -18,7 +18,7 @@ from libsignal import Periods
 from mesh.bus.partitions import partition_of
 from mesh.bus.position import Position
 from mesh.values.id_ranges import IdRanges
-from mesh.values.trades import Int64s, TradeColumns
+from mesh.values.trades import Int64s, TradeColumns, TradeGroups
 from store.candles import rows as candle_rows
 from store.candles.rows import END, FIRST, TimeRange
 from store.database import Connection, Database, fetch_all
@@ -121,7 +121,8 @@ class TradeWriter:
 
         async def work(connection: Connection) -> WriteResult:
             await ledger_rows.lock(connection, [partition_of(trades.venue, trades.symbol, self._database.partitions)])
-            return await _store_groups(connection, [_rising(trades)], self._periods, unique=False, unseen=True)
+            groups = TradeGroups.of([_rising(trades)])
+            return await _store_groups(connection, groups, self._periods, unique=False, unseen=True)
 
         return self._told(await self._database.write(work, lift_limits=True))
 
@@ -129,8 +130,8 @@ class TradeWriter:
         self,
         after: Position,
         to: Position,
-        groups: Sequence[TradeColumns],
-        repairs: Sequence[TradeColumns],
+        groups: TradeGroups,
+        repairs: TradeGroups,
         *,
         unique: bool,
         lift_limits: bool,
@@ -142,9 +143,10 @@ class TradeWriter:
             # Behind the others: what they replace may be among those.
             return written + await _store_groups(connection, repairs, self._periods, unique=unique, replace=True)
 
-        stored = {(group.venue, group.symbol): len(group) for group in (*groups, *repairs)}
-        done_before = WriteResult(stored, 0, may_open=True)
-        return self._told(await self._positions.advance(after, to, work, lift_limits=lift_limits) or done_before)
+        written = await self._positions.advance(after, to, work, lift_limits=lift_limits)
+        if written is None:  # it was done before
+            written = WriteResult(_counts(groups) | _counts(repairs), 0, may_open=True)
+        return self._told(written)
 
     def _told(self, written: WriteResult) -> WriteResult:
         if written.may_open:
@@ -152,14 +154,17 @@ class TradeWriter:
         return written
 
 
-def _all_rising(groups: Sequence[TradeColumns]) -> Sequence[TradeColumns]:
+def _all_rising(groups: Sequence[TradeColumns]) -> TradeGroups:
     """Return each as `_rising` does; nearly always all are so already, which one look at some hundred symbols tells."""
-    if not groups:
-        return groups
-    ids = np.concatenate([group.trade_id for group in groups])
+    groups = TradeGroups.of(groups)
+    ids = groups.trades.trade_id
     rises = ids[1:] > ids[:-1]
-    rises[np.cumsum([len(group) for group in groups])[:-1] - 1] = True
-    return groups if rises.all() else list(map(_rising, groups))
+    rises[groups.ends[:-1] - 1] = True
+    return groups if rises.all() else TradeGroups.of(list(map(_rising, groups)))
+
+
+def _counts(groups: TradeGroups) -> dict[tuple[str, str], int]:
+    return dict(zip(groups.names, groups.lengths.tolist(), strict=True))
 
 
 def _rising(trades: TradeColumns) -> TradeColumns:
@@ -172,7 +177,7 @@ def _rising(trades: TradeColumns) -> TradeColumns:
 
 async def _store_groups(
     connection: Connection,
-    groups: Sequence[TradeColumns],
+    groups: TradeGroups,
     periods: Periods,
     *,
     unique: bool,
@@ -188,13 +193,13 @@ async def _store_groups(
     following: frozenset[tuple[str, str]] = frozenset()
     repeated = 0
     changes = []
-    added = []
+    added = TradeGroups.of([])
     if not replace:
         extended = await ledger_rows.extend(connection, groups)
-        added = [group for group, is_done in zip(groups, extended, strict=True) if is_done]
-        stored = {(group.venue, group.symbol): len(group) for group in added}
+        added, groups = groups.chosen(extended), groups.chosen(~extended)
+        stored = _counts(added)
         following = frozenset(stored)
-        groups = [group for group, is_done in zip(groups, extended, strict=True) if not is_done]
+    joining = []
     for group, (known, holes) in zip(groups, await ledger_rows.around(connection, groups), strict=True):
         is_known = known.contains(group.trade_id)
         known_count = int(is_known.sum())
@@ -204,12 +209,14 @@ async def _store_groups(
             change = record(IdRanges.from_ids(fresh.trade_id), stored=known, holes=holes)
             if len(group) > known_count:
                 stored[group.venue, group.symbol] = len(group) - known_count
-            added.append(fresh)
+            joining.append(fresh)
             changes.append((group.venue, group.symbol, change))
             # What fills a hole may be there all the same: its minute did not agree, and it was requested again.
             unique = unique and not change.filled and not (replace and known_count)
+    if joining:
+        added = TradeGroups.of([*added, *joining])
     if added:
-        removed = await _copy(connection, copy_data(*added), added, unique=unique)
+        removed = await _copy(connection, copy_data(added), added, unique=unique)
         await ledger_rows.write(connection, changes)
         if replace:
             for group in added:
@@ -219,7 +226,7 @@ async def _store_groups(
 
 
 async def _copy(
-    connection: Connection, data: memoryview, groups: list[TradeColumns], *, unique: bool
+    connection: Connection, data: memoryview, groups: TradeGroups, *, unique: bool
 ) -> dict[tuple[str, str], Int64s]:
     """Store rows; unless `unique`, rows that have their ids are removed first, whatever their time.
 

@@ -31,7 +31,7 @@ from mesh.bus.subjects import REPAIR
 from mesh.service.errors import BadMessage
 from mesh.service.lifecycle import Stop
 from mesh.values import epochs
-from mesh.values.trades import TradeColumns, concatenate, concatenate_all, refusal
+from mesh.values.trades import TradeColumns, TradeGroups, concatenate, concatenate_all, refusal
 from store import metrics
 from store.database.errors import ErrorReaction, first_line, reaction, write_or_reject
 from store.intake.position import PositionMovedError, Positions, resume
@@ -339,8 +339,7 @@ class TradeIntake:
         """
         assert self.position is not None
         now_us = time.time_ns() // 1000
-        if (joined := joined_trades(messages)) is not None and self._is_usual(*joined, now_us=now_us):
-            _, groups = joined
+        if (groups := joined_trades(messages)) is not None and self._is_usual(groups, now_us=now_us):
             last = messages[-1].message
             try:
                 await self._write_groups(groups, to=self.position.moved(last.sequence, last.taken_us))
@@ -349,16 +348,16 @@ class TradeIntake:
                     raise
                 # Which of them it refuses is found out below.
             else:
-                return min((group.received_time_us for group in groups), default=None)
+                return min(groups.received_time_us, default=None)
         return await self._store_batches([message.read() for message in messages], now_us)
 
-    def _is_usual(self, trades: TradeColumns, groups: Sequence[TradeColumns], *, now_us: int) -> bool:
+    def _is_usual(self, groups: TradeGroups, *, now_us: int) -> bool:
         """Return whether nothing speaks against storing any of some trades."""
         if not groups:
             return True
-        if refusal(trades, now_us=now_us) or any(map(self._is_of_others, groups)):
+        if refusal(groups.trades, now_us=now_us) or not self.partition.holds_all(groups.names):
             return False
-        if not self._epochs and not epochs.epoch_of(int(trades.trade_id.max())):
+        if not self._epochs and not epochs.epoch_of(int(groups.trades.trade_id.max())):
             return True
         return all(
             self._epochs.get((group.venue, group.symbol), 0)
@@ -366,9 +365,6 @@ class TradeIntake:
             == epochs.epoch_of(int(group.trade_id.max()))
             for group in groups
         )
-
-    def _is_of_others(self, trades: TradeColumns) -> bool:
-        return bool(self.partition.refusal(trades.venue, trades.symbol))
 
     async def _store_batches(self, messages: Sequence[Sequence[PendingBatch]], now_us: int) -> int | None:
         """Store consecutive messages; batches that cannot be stored become dead letters, and no others."""
@@ -389,7 +385,7 @@ class TradeIntake:
 
     def _is_astray(self, pending: PendingBatch) -> bool:
         trades = pending.trades
-        return trades is not None and self._is_of_others(trades)
+        return trades is not None and bool(self.partition.refusal(trades.venue, trades.symbol))
 
     async def _in_its_epoch(self, pending: PendingBatch) -> PendingBatch:
         """Reject trades with keys of an epoch that is over, unless they were requested.
@@ -468,7 +464,8 @@ class TradeIntake:
         written = await self._writer.store(self.position, to, groups, repairs=repairs, lift_limits=lift_limits)
         # Nothing is awaited since they were committed, so no candles have been closed since.
         repaired = {(each.venue, each.symbol) for each in repairs}
-        self.seconds.note(written.connection, [*groups, *repairs], following=written.following - repaired)
+        all_groups = TradeGroups.of([*groups, *repairs] if repairs else groups)
+        self.seconds.note(written.connection, all_groups, following=written.following - repaired)
         if written.stored:
             self._rejected_in_a_row = 0
         self.position = to
@@ -495,14 +492,11 @@ def pending_of(message: Message) -> PendingMessage:
     return PendingMessage(message, counted) if counted else PendingMessage(message, batches=read_trades(message))
 
 
-def joined_trades(messages: Sequence[PendingMessage]) -> tuple[TradeColumns, list[TradeColumns]] | None:
-    """Return the trades of messages all together, and in groups, each venue and symbol once; None where one is unusual.
+def joined_trades(messages: Sequence[PendingMessage]) -> TradeGroups | None:
+    """Return the trades of messages, each venue and symbol once, as `by_symbol` does; None where one is unusual.
 
     Args:
         messages: consecutive ones.
-
-    Returns:
-        what `by_symbol` makes of their batches, and its groups one behind the other as `concatenate_all` has them.
 
     """
     counted = [message.counted for message in messages if message.counted is not None]
@@ -512,15 +506,10 @@ def joined_trades(messages: Sequence[PendingMessage]) -> tuple[TradeColumns, lis
     whole = b"".join([each.message.payload for each in messages if each.counted and each.counted.batches])
     if (found := _joiner.join(whole, CountedTrades(batches, rows))) is None:
         return None
-    trades, joined = found
-    groups = []
-    for group in joined:
-        if (names := wire.valid_names_of(group.names)) is None:
-            return None
-        which = slice(group.first_row, group.first_row + group.rows)
-        columns = trades.trade_id[which], trades.price_e8[which], trades.quantity_e8[which], trades.time_us[which]
-        groups.append(TradeColumns(*names, group.received_time_us, *columns, trades.is_buyer_maker[which]))
-    return trades, groups
+    names = [known for known in map(wire.valid_names_of, found.names) if known is not None]
+    if len(names) < len(found.names):
+        return None
+    return TradeGroups(names, found.received_time_us, found.ends, found.trades)
 
 
 def read_trades(message: Message) -> list[PendingBatch]:

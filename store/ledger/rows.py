@@ -14,10 +14,10 @@ import numpy as np
 from mesh.bus import subjects
 from mesh.bus.partitions import Partition
 from mesh.values.id_ranges import IdRange, IdRanges
-from mesh.values.trades import Int64s, TradeColumns
+from mesh.values.trades import Bools, Int64s, TradeColumns, TradeGroups
 from store.database import Connection, fetch_all
 from store.database.arrays import bigint_array, text_array, time_array
-from store.database.times import time_of
+from store.database.times import time_of, us_of
 from store.ledger import sql
 from store.ledger.minutes import MINUTE_US, VenueMinute
 from store.ledger.ranges import Hole, LedgerChange
@@ -98,25 +98,28 @@ async def open_holes(connection: Connection, venue: str, symbol: str) -> list[Ho
     return _holes(await fetch_all(connection, sql.OPEN_HOLES_OF, (venue, symbol)))
 
 
-async def extend(connection: Connection, groups: Sequence[TradeColumns]) -> list[bool]:
+async def extend(connection: Connection, groups: TradeGroups) -> Bools:
     """Count trades as stored that follow all of their symbol without a gap, as nearly all do, in one statement.
 
     Args:
         connection: inside a transaction that holds the ledger's lock.
-        groups: not empty ones, each symbol once; the ids of each rise.
+        groups: each symbol once; the ids of each rise.
 
     Returns:
-        For each group whether that was done; for the others ask `around`.
+        For each group whether that was done, shape (groups,); for the others ask `around`.
 
     """
-    rows = [(group.venue, group.symbol, int(group.trade_id[0]), int(group.trade_id[-1])) for group in groups]
-    whole = [n for n, (_, _, low, high) in enumerate(rows) if high - low == len(groups[n]) - 1]
-    if not whole:
-        return [False] * len(groups)
-    venues, symbols, low, high = zip(*(rows[n] for n in whole), strict=True)
-    columns = (text_array(venues), text_array(symbols), bigint_array(low), bigint_array(high))
-    done = {whole[n - 1] for (n,) in await fetch_all(connection, sql.EXTEND_COVERAGE, columns)}
-    return [n in done for n in range(len(groups))]
+    done = np.zeros(len(groups), np.bool_)
+    ids, lengths = groups.trades.trade_id, groups.lengths
+    low, high = ids[groups.ends - lengths], ids[groups.ends - 1]
+    whole = np.flatnonzero(high - low == lengths - 1)
+    if not len(whole):
+        return done
+    venues, symbols = zip(*[groups.names[n] for n in whole.tolist()], strict=True)
+    ranges = bigint_array(low[whole].tolist()), bigint_array(high[whole].tolist())
+    extended = await fetch_all(connection, sql.EXTEND_COVERAGE, (text_array(venues), text_array(symbols), *ranges))
+    done[whole[[n - 1 for (n,) in extended]]] = True
+    return done
 
 
 async def around(connection: Connection, groups: Sequence[TradeColumns]) -> list[tuple[IdRanges, list[Hole]]]:
@@ -202,7 +205,7 @@ async def add_minutes(connection: Connection, minutes: Sequence[VenueMinute]) ->
         return
     columns = [
         *(text_array(each.venue for each in minutes), text_array(each.symbol for each in minutes)),
-        time_array(each.time for each in minutes),
+        time_array([us_of(each.time) for each in minutes]),
         *(bigint_array(each.first_trade_id for each in minutes), bigint_array(each.last_trade_id for each in minutes)),
         *map(bigint_array, zip(*(each.totals for each in minutes), strict=True)),
     ]
@@ -225,7 +228,7 @@ async def settle_agreeing(connection: Connection, minutes: Sequence[VenueMinute]
         "venues": text_array(each.venue for each in minutes),
         "symbols": text_array(each.symbol for each in minutes),
     }
-    asked |= {"times": time_array(times), "low": min(times), "high": max(times)}
+    asked |= {"times": time_array(list(map(us_of, times))), "low": min(times), "high": max(times)}
     return set(await fetch_all(connection, sql.SETTLE_AGREEING, asked))
 
 

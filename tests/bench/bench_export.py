@@ -56,7 +56,7 @@ def fill(url: str, rows: int) -> None:
             trades = TradeColumns(VENUE, "btcusdt", START_US, ids, prices, quantities, times, ids % 3 == 0)
             copy = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
             with connection.cursor().copy(copy) as copying:
-                copying.write(copy_data(trades))
+                copying.write(copy_data([trades]))
         connection.execute("INSERT INTO coverage VALUES (%s, 'btcusdt', 1, %s)", [VENUE, rows])
         connection.execute("VACUUM ANALYZE trades")
 

@@ -72,7 +72,7 @@ async def rows_per_second(url: str, size: int, *, repeat: bool) -> tuple[int, fl
 def copied_per_second(url: str, size: int) -> int:
     """Return trades a second of a bare COPY of rows that are ready."""
     made = batches(size, 1)
-    prepared = [copy_data(next(made)) for _ in range(max(20, 400_000 // max(size, 100)))]
+    prepared = [copy_data([next(made)]) for _ in range(max(20, 400_000 // max(size, 100)))]
     with psycopg.connect(url) as connection:
         began_s, done = time.perf_counter(), 0
         for rows in prepared:
@@ -91,7 +91,7 @@ def build_us(size: int) -> float:
     rounds = max(10, 200_000 // size)
     began_s = time.perf_counter()
     for _ in range(rounds):
-        copy_data(trades)
+        copy_data([trades])
     return (time.perf_counter() - began_s) / rounds / size * 1e6
 
 

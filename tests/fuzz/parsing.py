@@ -140,8 +140,8 @@ def _read_trades(payload: bytes) -> None:
             if taken.trades is not None and not refusal(taken.trades):
                 trade_rows([taken.trades])
         joined = joined_trades([pending_of(Message(7, subject, payload, "", 0, 0))])
-        if joined is not None and joined[1] and not refusal(joined[0]):
-            trade_rows(joined[1])
+        if joined and not refusal(joined.trades):
+            trade_rows(joined)
 
 
 def _read_closed(payload: bytes) -> None:

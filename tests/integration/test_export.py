@@ -69,7 +69,7 @@ async def store_trades(database_url: str, columns: TradeColumns) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         copy = f"COPY trades ({', '.join(COLUMNS)}) FROM STDIN (FORMAT BINARY)"
         async with connection.cursor().copy(copy) as copying:
-            await copying.write(copy_data(columns))
+            await copying.write(copy_data([columns]))
         await connection.execute("ANALYZE trades")
 
 

@@ -17,6 +17,7 @@ from mesh.values.candles import INDICATORS, Indicators
 from store.candles import rebuild
 from store.candles.rebuild import NewCandles, SeriesName
 from store.database.migrations import migrate
+from store.database.times import us_of
 from tests.fixtures.store import ask
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -75,7 +76,7 @@ async def close_all(connection: psycopg.AsyncConnection[Any], some: list[Market]
         time, prices, indicators = market.close()
         values = [None if math.isnan(value) else value for value in msgspec.structs.astuple(indicators)]
         await connection.execute(INSERT, (*market.name, time, *(price // E8 for price in prices), *values))
-        new[market.name] = NewCandles(time, [msgspec.structs.astuple(indicators)], None not in values)
+        new[market.name] = NewCandles(us_of(time), [msgspec.structs.astuple(indicators)], None not in values)
     before = Counting.statements
     async with connection.transaction():
         await rebuild.follow(connection, new, Periods())

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Sequence
-from ctypes import POINTER, addressof, c_int64, c_size_t, c_ubyte, c_void_p
+from ctypes import addressof, c_int64, c_size_t, c_void_p
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mesh.values.trades import TradeColumns
+from mesh.values.trades import Int64s, TradeColumns
 from tickcodec.library import LIBRARY
 
 _MAX_GROUPS = 4096
 _SLOTS = 4 * _MAX_GROUPS
+_GROUP_NUMBERS = 5
+"""Of `tickcodec_joined_group`: where its names are, how long, when it was received, its first row, how many rows."""
 
 
 class CountedTrades(NamedTuple):
@@ -25,23 +26,17 @@ class CountedTrades(NamedTuple):
     """Trades of all batches together."""
 
 
-class JoinedGroup(NamedTuple):
-    """The trades of one symbol, in the order of the batches."""
+class JoinedTrades(NamedTuple):
+    """The trades of messages, all of one venue and symbol behind each other, in the order in which these come first."""
 
-    names: bytes
-    """How its first batch begins: its venue and symbol."""
-    received_time_us: int
-    """Of its first batch."""
-    first_row: int
-    rows: int
-
-
-class _Group(ctypes.Structure):
-    """`tickcodec_joined_group`."""
-
-    _fields_: ClassVar[Sequence[tuple[str, Any]]] = tuple(
-        (name, c_int64) for name in ("names_at", "names_size", "received_time_us", "first_row", "rows")
-    )
+    trades: TradeColumns
+    """As if one symbol without a name had them all, as early as can be."""
+    names: Sequence[bytes]
+    """How the first batch of each symbol begins: its venue and symbol."""
+    received_time_us: Sequence[int]
+    """Of the first batch of each symbol."""
+    ends: Int64s
+    """Behind the last row of each symbol."""
 
 
 class _Joined(ctypes.Structure):
@@ -59,7 +54,7 @@ class _Joined(ctypes.Structure):
         ("group_of_batch", c_void_p),
         ("slots", c_void_p),
         ("slot_count", c_size_t),
-        ("groups", POINTER(_Group)),
+        ("groups", c_void_p),
         ("max_groups", c_size_t),
         ("group_count", c_size_t),
     )
@@ -77,8 +72,7 @@ class TradeJoiner:
         self._max_rows = max_rows
         self._batches, self._rows = c_size_t(), c_size_t()
         self._batches_at, self._rows_at = addressof(self._batches), addressof(self._rows)
-        self._groups = (_Group * _MAX_GROUPS)()
-        self._groups_bytes = memoryview((c_ubyte * ctypes.sizeof(self._groups)).from_buffer(self._groups))
+        self._groups = np.zeros((_MAX_GROUPS, _GROUP_NUMBERS), np.int64)
         self._slots = (c_int64 * _SLOTS)()
 
     def count(self, message: bytes) -> CountedTrades | None:
@@ -92,7 +86,7 @@ class TradeJoiner:
             return None
         return CountedTrades(self._batches.value, self._rows.value)
 
-    def join(self, messages: bytes, counted: CountedTrades) -> tuple[TradeColumns, list[JoinedGroup]] | None:
+    def join(self, messages: bytes, counted: CountedTrades) -> JoinedTrades | None:
         """Put the trades of messages into columns, all of one venue and symbol behind each other.
 
         Args:
@@ -100,8 +94,7 @@ class TradeJoiner:
             counted: what they hold together.
 
         Returns:
-            the trades, as if one symbol without a name had them all, as early as can be; and whose rows they are, in
-            the order in which symbols come first. None where they cannot be read here.
+            the trades, and whose rows they are; None where they cannot be read here.
 
         """
         ids, prices, quantities, times = np.empty((4, counted.rows), np.int64)
@@ -120,18 +113,17 @@ class TradeJoiner:
             group_of_batch=group_of_batch.ctypes.data,
             slots=addressof(self._slots),
             slot_count=_SLOTS,
-            groups=self._groups,
+            groups=self._groups.ctypes.data,
             max_groups=_MAX_GROUPS,
         )
         if _join_trades(addressof(call)):
             return None
-        groups = [
-            JoinedGroup(messages[at : at + size], *numbers)
-            for at, size, *numbers in _GROUP.iter_unpack(self._groups_bytes[: _GROUP.size * call.group_count])
-        ]
-        return TradeColumns("", "", 0, ids, prices, quantities, times, makers), groups
+        names_at, names_size, received_time_us, _, rows = self._groups[: call.group_count].T
+        names_end = names_at + names_size
+        names = [messages[at:end] for at, end in zip(names_at.tolist(), names_end.tolist(), strict=True)]
+        trades = TradeColumns("", "", 0, ids, prices, quantities, times, makers)
+        return JoinedTrades(trades, names, received_time_us.tolist(), np.cumsum(rows))
 
 
-_GROUP = struct.Struct("=5q")  # tickcodec_joined_group
 _count_trades = LIBRARY.holding_gil.tickcodec_count_trades
 _join_trades = LIBRARY.releasing_gil.tickcodec_join_trades

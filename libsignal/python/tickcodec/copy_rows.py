@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mesh.values.trades import TradeColumns, concatenate_all
+from mesh.values.trades import TradeColumns, TradeGroups
 from tickcodec.library import LIBRARY, TRADE_ROW_BYTES
 
 
@@ -41,11 +41,10 @@ def trade_rows(groups: Sequence[TradeColumns], *, header: bytes = b"", trailer: 
     """
     if not groups:
         return memoryview(header + trailer)
-    trades = concatenate_all(groups)
-    names = [_encoded(group.venue, group.symbol) for group in groups]
-    lengths = [len(group) for group in groups]
-    texts, venue_sizes, symbol_sizes = zip(*names, strict=True)
-    numbers = np.array((venue_sizes, symbol_sizes, lengths), np.int64).T.copy()
+    groups = TradeGroups.of(groups)
+    trades = groups.trades
+    texts, venue_sizes, symbol_sizes = zip(*[_encoded(*name) for name in groups.names], strict=True)
+    numbers = np.array((venue_sizes, symbol_sizes, groups.lengths), np.int64).T.copy()
     size = int(((numbers[:, 0] + numbers[:, 1] + TRADE_ROW_BYTES) * numbers[:, 2]).sum())
     # All in one piece: what is put together of some is as much memory again, which the kernel clears first.
     out = np.empty(len(header) + size + len(trailer), np.uint8)

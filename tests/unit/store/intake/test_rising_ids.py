@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.values.trades import TradeColumns
+from mesh.values.trades import TradeColumns, TradeGroups
 from store.intake.trade_writer import _all_rising
 from tests.fixtures.trades import columns
 
@@ -33,6 +33,6 @@ def test_of_trades_with_the_same_id_the_first_one_stays() -> None:
 
 
 def test_what_rises_already_is_left_as_it_is() -> None:
-    groups = [trades([7, 8]), trades([1, 2])]
+    groups = TradeGroups.of([trades([7, 8]), trades([1, 2])])
 
     assert _all_rising(groups) is groups

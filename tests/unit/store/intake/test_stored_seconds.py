@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.values.trades import TradeColumns
+from mesh.values.trades import TradeColumns, TradeGroups
 from store.intake.stored_seconds import StoredSeconds
 from tests.fixtures.trades import columns
 
@@ -30,7 +30,7 @@ def counts_of(seconds: StoredSeconds, begin: int, end: int, *, connection: objec
 def test_seconds_are_counted_behind_the_first_trades_of_a_symbol() -> None:
     seconds = StoredSeconds()
     for group in (at(5.0, 5.5), at(6.0, 6.999_999, 7.0), at(7.5, 6.5)):
-        seconds.note("one", [group], following={NAME})
+        seconds.note("one", TradeGroups.of([group]), following={NAME})
 
     assert counts_of(seconds, 5, 8) is None
     assert counts_of(seconds, 6, 7) == {6: 3}
@@ -39,9 +39,9 @@ def test_seconds_are_counted_behind_the_first_trades_of_a_symbol() -> None:
 
 def test_trades_that_do_not_follow_make_it_forget_the_symbol_up_to_their_last_second() -> None:
     seconds = StoredSeconds()
-    seconds.note("one", [at(1.0), at(1.0, symbol="ethusdt")], following={NAME, OTHER})
-    seconds.note("one", [at(2.0), at(2.0, 9.0, symbol="ethusdt")], following={OTHER})
-    seconds.note("one", [at(3.0), at(4.0, symbol="ethusdt")], following={NAME, OTHER})
+    seconds.note("one", TradeGroups.of([at(1.0), at(1.0, symbol="ethusdt")]), following={NAME, OTHER})
+    seconds.note("one", TradeGroups.of([at(2.0), at(2.0, 9.0, symbol="ethusdt")]), following={OTHER})
+    seconds.note("one", TradeGroups.of([at(3.0), at(4.0, symbol="ethusdt")]), following={NAME, OTHER})
 
     assert counts_of(seconds, 2, 4) is None
     assert counts_of(seconds, 3, 4) == {3: 1}
@@ -55,19 +55,19 @@ def test_trades_that_do_not_follow_make_it_forget_the_symbol_up_to_their_last_se
 def test_what_another_connection_has_stored_is_not_known() -> None:
     seconds = StoredSeconds()
     for second in (1.0, 2.0):
-        seconds.note("one", [at(second)], following={NAME})
+        seconds.note("one", TradeGroups.of([at(second)]), following={NAME})
     assert counts_of(seconds, 2, 3, connection="two") is None
 
-    seconds.note("two", [at(3.0)], following={NAME})
+    seconds.note("two", TradeGroups.of([at(3.0)]), following={NAME})
     assert counts_of(seconds, 3, 4, connection="two") is None
-    seconds.note(None, [at(4.0)], following={NAME})
+    seconds.note(None, TradeGroups.of([at(4.0)]), following={NAME})
     assert counts_of(seconds, 4, 5, connection=None) is None
 
 
 def test_a_symbol_whose_seconds_nobody_closes_takes_no_more_and_no_more_memory() -> None:
     seconds = StoredSeconds()
     for second in range(5_000):
-        seconds.note("one", [at(second)], following={NAME})
+        seconds.note("one", TradeGroups.of([at(second)]), following={NAME})
 
     assert counts_of(seconds, 0, 5_000) is None
     assert counts_of(seconds, 4_999, 5_000) == {4_999: 1}
@@ -83,7 +83,8 @@ def test_whatever_comes_in_any_order_what_is_known_is_what_there_is(
 ) -> None:
     seconds = StoredSeconds()
     for tenths, follows in groups:
-        seconds.note("one", [at(*(tenth / 10 for tenth in tenths))], following={NAME} if follows else set())
+        groups_of_one = TradeGroups.of([at(*(tenth / 10 for tenth in tenths))])
+        seconds.note("one", groups_of_one, following={NAME} if follows else set())
     there = [tenth // 10 for tenths, _ in groups for tenth in tenths if within[0] <= tenth // 10 < within[1]]
 
     found = counts_of(seconds, *within)
