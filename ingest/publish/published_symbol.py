@@ -22,13 +22,13 @@ class PassedTrades(NamedTuple):
     """Live trades that passed in C++ within some time.
 
     Attributes:
-        symbols: of each one that had any how often, and the highest of their ids.
+        symbols: of each one that had any how often, the highest of their ids, and when the last ones came.
         times: how often any came.
         came_s: when they did last, in seconds of one steady clock.
 
     """
 
-    symbols: Mapping[str, tuple[int, int]]
+    symbols: Mapping[str, tuple[int, int, float]]
     times: int
     came_s: float
 
@@ -111,6 +111,7 @@ class PublishedSymbol:
         self._stop_passing()
         self.raw.keep_last(self.passed)
         self.recent.clear()
+        self.passed.batches = 0
         self.passed.first_key, self.epoch = epoch * epochs.IDS, epoch
         last_us = self.last_time_us
         self._sequencer = Sequencer(last_id=after_id, last_time_us=last_us, limits=limits, passed=self.passed)

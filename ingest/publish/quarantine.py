@@ -114,6 +114,7 @@ class RecentTrades:
 
     def __init__(self, passed: PassedSymbol | None = None) -> None:
         self._passed = PassedSymbol() if passed is None else passed
+        self._corrections: list[TradeColumns] = []
 
     def add(self, trades: TradeColumns) -> None:
         """Take trades behind the others."""
@@ -125,13 +126,15 @@ class RecentTrades:
     def clear(self) -> None:
         """Forget all of them."""
         self._passed.recent_count = 0
+        self._corrections.clear()
 
     def _gather(self) -> Int64s:
         """Return a copy, in columns: id, time, price, quantity, and whether the buyer's order was in the book first."""
         held, at = self._passed.recent, self._passed.recent_count
-        if at <= len(held):
-            return held[:at, :5].T.copy()
-        return np.roll(held[:, :5], -(at % len(held)), axis=0).T
+        rows = held[:at, :5].copy() if at <= len(held) else np.roll(held[:, :5], -(at % len(held)), axis=0)
+        for trades in self._corrections:
+            _put(trades, rows)
+        return rows.T
 
     def __len__(self) -> int:
         return min(len(self._passed.recent), int(self._passed.recent_count))
@@ -162,11 +165,22 @@ class RecentTrades:
         )
 
     def correct(self, trades: TradeColumns) -> None:
-        """Put trades in the place of those with their ids, as far as those are still here."""
-        held = self._passed.recent[: len(self)]
-        _, ours, theirs = np.intersect1d(held[:, 0], trades.trade_id, return_indices=True)
-        for number, column in enumerate(_columns_of(trades)):
-            held[ours, number] = column[theirs]
+        """Put trades in the place of those with their ids, as far as those are still here.
+
+        What is told of the last ones elsewhere has them only once `keep_corrected` was called.
+        """
+        self._corrections.append(trades)
+
+    def keep_corrected(self, trades: TradeColumns) -> None:
+        """Keep trades that `correct` was given: they are published."""
+        self._corrections = [each for each in self._corrections if each is not trades]
+        _put(trades, self._passed.recent[: len(self)])
+
+
+def _put(trades: TradeColumns, rows: Int64s) -> None:
+    """Put trades where rows have their ids."""
+    _, at, number = np.intersect1d(rows[:, 0], trades.trade_id, return_indices=True)
+    rows[at, :5] = np.column_stack(_columns_of(trades))[number]
 
 
 @dataclass(slots=True)

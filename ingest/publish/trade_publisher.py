@@ -392,7 +392,7 @@ class TradePublisher:
     def passed_trades(self) -> PassedTrades:
         """Return what passed in C++ since this was asked last."""
         passed = [symbol for symbol in self._passed if symbol.batches]
-        symbols = {symbol.name: (symbol.batches, symbol.last_id) for symbol in passed}
+        symbols = {symbol.name: (symbol.batches, symbol.last_id, symbol.came_s) for symbol in passed}
         for symbol in passed:
             symbol.batches = 0
         times, self._passed_times = self._passed_times, 0
@@ -526,7 +526,8 @@ class TradePublisher:
         followed.recent.correct(right)
         if trade_id == followed.sequencer.last_id:
             followed.sequencer.last_time_us = int(right.time_us[0])
-        await self.publish_again(right)
+        if await self.publish_again(right):
+            followed.recent.keep_corrected(right)
 
     def let_go(self, symbol: str, trade_id: int, why: str) -> None:
         """Leave a published trade as it is, of which REST cannot say whether it is the right one.

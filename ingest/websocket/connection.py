@@ -212,6 +212,7 @@ class VenueConnection:
             self._examine(session, clock())
 
     def _examine(self, session: Session, now_s: float) -> None:
+        self._watchdog.take_note()
         if self.worn.is_set():
             return
         if self._settling is not None and self._settling.done():
@@ -322,7 +323,15 @@ class VenueConnection:
         if not events or not isinstance(events[0], ReadBatches):
             return events
         left = self._trade_publisher.take_at_once(events[0])
-        return events if left is None else [*left, *events[1:]]
+        if left is None:
+            return events
+        self._hear({trades.symbol: trades.highest_id for trades in left})
+        return [*left, *events[1:]]
+
+    def _hear(self, newest_ids: Mapping[str, int]) -> None:
+        """Let the watchdog know of trades that have not passed, all that came together."""
+        if newest_ids:
+            self._watchdog.traded(self._followed_among(newest_ids), time.monotonic())
 
     def _followed_among(self, ids: Mapping[str, int]) -> Mapping[str, int]:
         if self.session.follows_all(ids):
@@ -379,17 +388,15 @@ class VenueConnection:
             case MinutesSeen(last_trade_ids):
                 self._watchdog.minutes(self._followed_among(last_trade_ids), time.monotonic())
             case ReadBatches():
-                for trades in await self._trade_publisher.take_together(event):
-                    await self._traded(trades, trades.highest_id)
+                left = await self._trade_publisher.take_together(event)
+                self._hear({trades.symbol: trades.highest_id for trades in left})
+                for trades in left:
+                    await self._trade_publisher.take(trades)
             case ReadTrades():
-                await self._traded(event, event.highest_id)
+                await self._trade_publisher.take(event)
             case TradeColumns():
-                await self._traded(event, int(event.trade_id.max()))
-
-    async def _traded(self, trades: TradeColumns | ReadTrades, highest_id: int) -> None:
-        if self.session.follows(trades.symbol):
-            self._watchdog.traded(trades.symbol, highest_id, time.monotonic())
-        await self._trade_publisher.take(trades)
+                self._hear({event.symbol: int(event.trade_id.max())})
+                await self._trade_publisher.take(event)
 
 
 def closed_minute(venue: str, candle: ClosedCandle, *, epoch: int = 0) -> OutgoingMessage:

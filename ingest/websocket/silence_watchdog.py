@@ -99,30 +99,31 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        self._take_note()
+        self.take_note()
         for symbol in (ALL, *symbols):
             series = self._series.setdefault(symbol, _Series(now_s))
             series.received_s, series.fresh = now_s, True
             series.reported_id, series.behind_since_s = None, None
 
-    def traded(self, symbol: str, newest_id: int, now_s: float) -> None:
-        """Take note of trades of a symbol that is followed, and of the highest of their ids.
+    def traded(self, newest_ids: Mapping[str, int], now_s: float) -> None:
+        """Take note of trades that came together.
 
         Args:
-            symbol: in lower case.
-            newest_id: the highest of the trades' ids.
+            newest_ids: of symbols that are followed, the highest of each one's ids.
             now_s: the time, in seconds of one steady clock.
 
         """
-        self._take_note()
-        self._reaches(self._received(symbol, now_s), newest_id)
-        self._received(ALL, now_s)
+        self.take_note()
+        for symbol, newest_id in newest_ids.items():
+            self._reaches(self._received(symbol, now_s), newest_id)
+        if newest_ids:
+            self._received(ALL, now_s)
 
-    def _take_note(self) -> None:
-        """Note what has passed since this was done last."""
+    def take_note(self) -> None:
+        """Note what has passed since this was done last; twice a second, as all of that time may count as one gap."""
         symbols, times, came_s = self._passed()
-        for symbol, (batches, newest_id) in symbols.items():
-            self._reaches(self._received(symbol, came_s, times=batches), newest_id)
+        for symbol, (batches, newest_id, symbol_came_s) in symbols.items():
+            self._reaches(self._received(symbol, symbol_came_s, times=batches), newest_id)
         if times:
             self._received(ALL, came_s, times=times)
 
@@ -139,7 +140,7 @@ class SilenceWatchdog:
             now_s: when they came.
 
         """
-        self._take_note()
+        self.take_note()
         if last_ids:
             self._received(ALL, now_s)
         for symbol, last_id in last_ids.items():
@@ -153,7 +154,7 @@ class SilenceWatchdog:
 
     def newest_id(self, symbol: str) -> int:
         """Return the highest id of the trades that came of a symbol; -1 when none did."""
-        self._take_note()
+        self.take_note()
         series = self._series.get(symbol)
         return -1 if series is None else series.newest_id
 
@@ -165,7 +166,7 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        self._take_note()
+        self.take_note()
         symbols = tuple(symbols)
         for symbol in symbols:
             series = self._series.get(symbol)
@@ -187,7 +188,7 @@ class SilenceWatchdog:
             now_s: the time, in seconds of one steady clock.
 
         """
-        self._take_note()
+        self.take_note()
         for symbol in dict.fromkeys((doubt.symbol, *doubt.ask)):
             series = self._series.setdefault(symbol, _Series(now_s))
             series.received_s, series.fresh, series.quiet = now_s, True, True
@@ -196,7 +197,7 @@ class SilenceWatchdog:
 
     def replaced(self, doubt: Doubt) -> None:
         """Take note that the connection is replaced because of this doubt."""
-        self._take_note()
+        self.take_note()
         for series in self._series.values() if doubt.symbol == ALL else [self._series[doubt.symbol]]:
             series.in_vain += 1
             series.quiet = False

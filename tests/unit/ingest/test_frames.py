@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -194,7 +195,7 @@ class Kept(PassedOn):
 def state_of(trade_publisher: TradePublisher) -> list[Any]:
     symbols = ("btcusdt", "ethusdt")
     return [
-        [replace(progress, received_ago_s=None) for progress in trade_publisher.progress()],
+        [msgspec.structs.replace(progress, received_ago_s=None) for progress in trade_publisher.progress()],
         [trade_publisher.doubts(symbol) for symbol in symbols],
         [trade_publisher.last_trade(symbol) for symbol in symbols],
         [trade_publisher.first_recent_id(symbol) for symbol in symbols],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ingest.publish import partition_publisher as module
@@ -14,6 +16,7 @@ from mesh.bus.partitions import partitions
 from mesh.values import epochs
 from tests.fixtures.raw import trades_in
 from tests.fixtures.trades import columns
+from tests.fixtures.venue_frames import read_frames
 from tests.fuzz.memory_bus import MemoryBus
 
 RAW = subjects.raw("binance")
@@ -126,6 +129,28 @@ async def test_the_next_ingest_knows_a_published_trade_that_was_corrected_as_it_
     await publisher.take(columns(1, 20, symbol="ethusdt"), live=False)
     again = await publisher_on(bus)
     assert (again.next_id("btcusdt"), again.last_trade("btcusdt")) == (21, (right.time_us[0], right.price_e8[0]))
+
+
+async def test_a_correction_is_not_told_again_before_raw_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LAST_TRADES_EVERY", 1)
+    bus = Bus()
+    publisher = await publisher_on(bus)
+    right = columns(1, 10)
+    wrong = replace(right, price_e8=np.where(right.trade_id == 10, 5, right.price_e8))
+    await publisher.take(wrong)
+    assert publisher.take_at_once(read_frames([(11, "BTCUSDT")])) == ()  # its message goes before the repair
+    published, last = publisher._followed["btcusdt"], slice(9, 10)
+    await publisher._correct("btcusdt", published, wrong.rows(last), right.rows(last))
+    told = await bus.get_last_msg(subjects.RAW, subjects.last_trades(RAW))
+    await publisher.take(columns(1, 3, symbol="ethusdt"), live=False)
+    told_later = await bus.get_last_msg(subjects.RAW, subjects.last_trades(RAW))
+    prices = [
+        trades.price_e8[trades.trade_id == 10].tolist()
+        for message in (told, told_later)
+        for trades in map(wire.decode_trades, wire.batches_of(message.data))
+        if trades.symbol == "btcusdt"
+    ]
+    assert prices == [[5], right.price_e8[last].tolist()]
 
 
 async def test_of_too_many_symbols_the_last_trades_are_told_of_those_that_traded_last() -> None:

@@ -113,7 +113,12 @@ def test_the_last_trades_are_told_with_their_keys_as_far_as_they_fit() -> None:
     for symbol in (btc, eth):
         RecentTrades(symbol).add(columns(1, 20, symbol=symbol.name))
     right = replace(columns(20, 1), price_e8=np.array([5]))
-    RecentTrades(btc).correct(right)
+    recent = RecentTrades(btc)
+    recent.correct(right)
+    assert recent.columns[2].tolist()[-1] == 5
+    not_published = wire.decode_one_of_many(recent_trades([btc], each=1, venue="binance", max_bytes=10_000))
+    assert not_published.price_e8.tolist() == columns(20, 1).price_e8.tolist()
+    recent.keep_corrected(right)
 
     told = recent_trades([none, btc, eth], each=2, venue="binance", max_bytes=10_000)
     batches = list(map(wire.decode_trades, wire.batches_of(told)))
@@ -150,7 +155,7 @@ async def test_trades_that_came_while_others_are_waited_for_pass_together_afterw
 
     assert passed_on.ids == [11, 11, 12]
     symbols, times, came_s = trade_publisher.passed_trades()
-    assert (symbols, times) == ({"btcusdt": (2, 12), "ethusdt": (1, 11)}, 2)
+    assert (symbols, times) == ({"btcusdt": (2, 12, came_s), "ethusdt": (1, 11, came_s)}, 2)
     assert came_s > 0
     assert trade_publisher.passed_trades() == ({}, 0, came_s)
 

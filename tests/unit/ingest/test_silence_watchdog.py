@@ -24,7 +24,7 @@ def talking(watchdog: SilenceWatchdog, symbol: str, *, every_s: float, from_s: f
     now_s = from_s
     for _ in range(times):
         now_s += every_s
-        watchdog.traded(symbol, 1, now_s)
+        watchdog.traded({symbol: 1}, now_s)
     return now_s
 
 
@@ -43,7 +43,9 @@ def test_a_busy_coin_is_missed_after_seconds() -> None:
 
 
 def test_symbols_whose_trades_come_together_are_each_heard() -> None:
-    passed = [PassedTrades({"btcusdt": (50, n), "ethusdt": (40, 3 * n)}, 90, n * 2.0) for n in range(1, 6)]
+    passed = [
+        PassedTrades({"btcusdt": (50, n, 2.0 * n), "ethusdt": (40, 3 * n, 2.0 * n)}, 90, 2.0 * n) for n in range(1, 6)
+    ]
     watchdog = SilenceWatchdog(lambda: passed.pop(0) if passed else PassedTrades({}, 0, 0.0))
     watchdog.listen(["btcusdt", "ethusdt"], 0)
     while passed:
@@ -54,14 +56,26 @@ def test_symbols_whose_trades_come_together_are_each_heard() -> None:
     assert silent(watchdog, ["btcusdt", "ethusdt"], 210.0) == "ethusdt"
 
 
+def test_of_trades_that_passed_together_each_symbol_is_heard_when_its_own_came() -> None:
+    passed = [PassedTrades({"ethusdt": (200, 1, 10.0), "btcusdt": (2000, 1, 100.0)}, 2000, 100.0)]
+    watchdog = SilenceWatchdog(lambda: passed.pop(0) if passed else PassedTrades({}, 0, 0.0))
+    watchdog.listen(["btcusdt", "ethusdt"], 0)
+    watchdog.take_note()
+    talking(watchdog, "ethusdt", every_s=0.1, from_s=0.0)
+    passed.append(PassedTrades({"ethusdt": (10, 1, 21.0), "btcusdt": (2000, 1, 100.0)}, 2000, 100.0))
+    watchdog.take_note()
+    assert silent(watchdog, ["btcusdt", "ethusdt"], 21.0 + LEAST_ALONE_S - 1) is None
+    assert silent(watchdog, ["btcusdt", "ethusdt"], 100.0) == "ethusdt"
+
+
 def test_a_trade_that_a_minute_named_has_come_though_a_repeat_of_an_older_one_follows_at_once() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
-    watchdog.traded("btcusdt", 100, 0.5)
+    watchdog.traded({"btcusdt": 100}, 0.5)
     watchdog.minutes({"btcusdt": 100}, 1.0)
     watchdog.minutes({"btcusdt": 105}, 2.0)
-    watchdog.traded("btcusdt", 105, 2.5)
-    watchdog.traded("btcusdt", 101, 2.55)
+    watchdog.traded({"btcusdt": 105}, 2.5)
+    watchdog.traded({"btcusdt": 101}, 2.55)
     assert silent(watchdog, ["btcusdt"], 2.5 + BEHIND_S + 1) is None
 
 
@@ -130,7 +144,7 @@ def test_a_replacement_in_vain_doubles_the_patience_and_a_word_ends_that() -> No
     watchdog.replaced(Doubt(ALL, ()))
     assert silent(watchdog, ["btcusdt"], last_s + 2 * LEAST_S - 0.1) is None
     assert silent(watchdog, ["btcusdt"], last_s + 2 * LEAST_S + 0.1) == ALL
-    watchdog.traded("btcusdt", 1, last_s + 11)
+    watchdog.traded({"btcusdt": 1}, last_s + 11)
     assert silent(watchdog, ["btcusdt"], last_s + 11 + 3 * 11 + 1) == ALL
 
 
@@ -161,7 +175,7 @@ def test_coins_that_speak_at_random_are_hardly_ever_accused() -> None:
         gap_s = chance.expovariate(1 / 3)
         accused += silent(watchdog, ["btcusdt"], now_s + gap_s) is not None
         now_s += gap_s
-        watchdog.traded("btcusdt", 1, now_s)
+        watchdog.traded({"btcusdt": 1}, now_s)
     assert accused == 0
 
 
@@ -169,7 +183,7 @@ def test_minutes_prove_that_the_connection_of_a_market_that_rests_lives() -> Non
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
     now_s = talking(watchdog, "btcusdt", every_s=0.05)
-    watchdog.traded("btcusdt", 500, now_s)
+    watchdog.traded({"btcusdt": 500}, now_s)
     for _ in range(14):
         now_s += 2
         watchdog.minutes({"btcusdt": 500}, now_s)
@@ -185,14 +199,14 @@ def test_a_trade_that_a_minute_names_and_that_does_not_come_is_missed_after_seco
     watchdog.minutes({"btcusdt": 509}, 62.0)
     assert watchdog.doubt(["btcusdt", "ethusdt"], 60.0 + BEHIND_S) is None
     assert watchdog.doubt(["btcusdt", "ethusdt"], 60.1 + BEHIND_S) == Doubt("btcusdt", ("btcusdt",))
-    watchdog.traded("btcusdt", 509, 66.0)
+    watchdog.traded({"btcusdt": 509}, 66.0)
     assert silent(watchdog, ["btcusdt", "ethusdt"], 67.0) is None
 
 
 def test_the_first_minute_counts_where_trades_have_come_before_it() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
-    watchdog.traded("btcusdt", 500, 1.0)
+    watchdog.traded({"btcusdt": 500}, 1.0)
     watchdog.minutes({"btcusdt": 501}, 2.0)
     assert watchdog.doubt(["btcusdt"], 2.1 + BEHIND_S) == Doubt("btcusdt", ("btcusdt",))
 
@@ -239,6 +253,6 @@ def test_a_market_that_rests_is_asked_about_later_and_later_but_every_minute() -
 def test_ids_that_begin_again_are_compared_with_the_newest_and_not_with_the_highest() -> None:
     watchdog = SilenceWatchdog()
     watchdog.listen(["btcusdt"], 0)
-    watchdog.traded("btcusdt", 10_000, 1.0)
-    watchdog.traded("btcusdt", 3, 2.0)
+    watchdog.traded({"btcusdt": 10_000}, 1.0)
+    watchdog.traded({"btcusdt": 3}, 2.0)
     assert watchdog.newest_id("btcusdt") == 3
