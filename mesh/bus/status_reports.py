@@ -232,7 +232,7 @@ class StatusBoard:
         while self._unread:
             name, (payload, at_s) = self._unread.popitem()
             try:
-                kept = _KeptReport(payload, at_s)
+                kept = _KeptReport(payload, at_s, self._log_throttle)
                 if kept.without_symbols.service != name.partition("-")[0]:
                     raise BadMessage(f"it is a report of {kept.without_symbols.service[:20]!r}")
             except BadMessage as exc:
@@ -248,14 +248,16 @@ class _KeptReport:
     Args:
         payload: the report as JSON.
         at_s: when it came.
+        log_throttle: of what is wrong with reports.
 
     Raises:
         BadMessage: it is none.
 
     """
 
-    def __init__(self, payload: bytes, at_s: float) -> None:
+    def __init__(self, payload: bytes, at_s: float, log_throttle: LogThrottle) -> None:
         self.at_s = at_s
+        self._log_throttle = log_throttle
         self.without_symbols, self._symbols = _decode_without_symbols(payload)
         self._whole = self.without_symbols if self._symbols == _NO_SYMBOLS else None
 
@@ -276,7 +278,8 @@ class _KeptReport:
                 whole.feed.MergeFrom(piece)
                 yield
         except BadMessage as exc:
-            log.warning("symbols in a report of %s are ignored: %s", whole.service, exc)
+            if self._log_throttle.due(time.monotonic()):
+                log.warning("symbols in a report of %s are ignored: %s", whole.service, exc)
             whole = self.without_symbols
         self._whole = whole
 
