@@ -60,13 +60,14 @@ class DocumentFeed(ChannelFeed):
         self.answered = self.current = True
         if (raw := compared.SerializeToString(deterministic=True)) == self._raw:
             return
-        self._raw = raw
-        self.number += 1
+        number, changed = self.number + 1, {}
         for name, field, encode in json.member_encoders(found.DESCRIPTOR):
             # Only what has changed is written: the symbols, where there are 300, take 1 ms.
             same = _value_of(compared, field)
             if name == always or name not in self._members or self._members[name][2] != same:
-                self._members[name] = self.number, json.to_bytes(encode(found)), same
+                changed[name] = number, json.to_bytes(encode(found)), same
+        self._raw, self.number = raw, number
+        self._members |= changed
         self._bodies.clear()
         self.wake()
 

@@ -368,7 +368,7 @@ def _decode_without_symbols(payload: bytes) -> tuple[status_pb2.ServiceReport, b
     """
     try:
         found = _read_members(payload)
-        feed = _read_members(found["feed"]) if "feed" in found else None
+        feed = _read_members(found["feed"]) if found.get("feed", _NULL) != _NULL else None
         symbols = _NO_SYMBOLS
         if feed is not None:
             symbols = bytes(feed.pop("symbols", symbols))
@@ -385,6 +385,7 @@ def _decode_without_symbols(payload: bytes) -> tuple[status_pb2.ServiceReport, b
 _read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _read_symbols = msgspec.json.Decoder(list[_SymbolFeed], strict=False).decode  # numbers are texts in the JSON of protos
 _NO_SYMBOLS = b"[]"
+_NULL = msgspec.Raw(b"null")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

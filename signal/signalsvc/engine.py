@@ -501,6 +501,9 @@ def _read_entry(name: str, saved: bytes) -> tuple[SignalState, SignalColumns]:
             raise UnusableEntry(f"{name}: version {entry.version}, expected {ENTRY_VERSION}")
         if entry.checksum != crc32(entry.latest, crc32(entry.state)):
             raise UnusableEntry(f"{name}: damaged, its checksum is another")
-        return SignalState.load(entry.state, capacity=_CAPACITY), wire.decode_signals(entry.latest, whole=False)
+        columns = wire.decode_signals(entry.latest, whole=False)
+        if (found := entry_name(columns.trades.venue, columns.trades.symbol)) != name:
+            raise UnusableEntry(f"{name}: its last trade is one of {found}")
+        return SignalState.load(entry.state, capacity=_CAPACITY), columns
     except (UnusableState, BadMessage, msgspec.DecodeError) as exc:
         raise UnusableEntry(f"{name}: {exc}") from exc

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mesh.bus.connection import CONTROL_STREAM, Bus, connect
-from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, reporting
+from mesh.bus.status_reports import STATUS_SERVICE, StatusBoard, decode_report, reporting
 from mesh.service import rpc
 from mesh.service.health import Health, State
 from mesh.service.lifecycle import Stopped
@@ -158,3 +158,7 @@ def test_symbols_are_read_only_where_they_are_wanted_and_a_report_counts_without
         whole = board.reports()["ingest"].report
         assert (short.feed.lag_p50_s, list(short.feed.symbols)) == (0.5, [])
         assert (whole.feed.lag_p50_s, [one.symbol for one in whole.feed.symbols]) == (0.5, read)
+
+
+def test_a_report_without_a_feed_may_say_so() -> None:
+    assert decode_report(b'{"service": "store", "feed": null}') == status_pb2.ServiceReport(service="store")

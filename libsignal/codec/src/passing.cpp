@@ -52,7 +52,7 @@ int tickcodec_put_passed(tickcodec_passed **slots, std::size_t slot_count, tickc
     const auto size = static_cast<std::size_t>(symbol->symbol_size);
     if (slot_count == 0 || (slot_count & (slot_count - 1)) != 0 || size > sizeof symbol->symbol) return 1;
     const auto free = static_cast<std::size_t>(std::count(slots, slots + slot_count, nullptr));
-    if (2 * (free - 1) < slot_count) return 1;
+    if (2 * free < slot_count + 2) return 1;
     tickcodec_passed *&held = slot_of(slots, slot_count, reinterpret_cast<const std::uint8_t *>(symbol->symbol), size);
     if (held != nullptr) return 1;
     held = symbol;

@@ -111,6 +111,8 @@ void has_room_for_half_as_many_symbols_as_slots() {
     CHECK(tickcodec_put_passed(slots.data(), 3, &a.passed) == 1 && tickcodec_put_passed(slots.data(), 0, &a.passed) == 1);
     CHECK(tickcodec_put_passed(slots.data(), 4, &a.passed) == 0 && tickcodec_put_passed(slots.data(), 4, &a.passed) == 1);
     CHECK(tickcodec_put_passed(slots.data(), 4, &b.passed) == 0 && tickcodec_put_passed(slots.data(), 4, &c.passed) == 1);
+    std::array<tickcodec_passed *, 2> full{&a.passed, &b.passed};
+    CHECK(tickcodec_put_passed(full.data(), full.size(), &c.passed) == 1);
     c.passed.symbol_size = 97;
     CHECK(tickcodec_put_passed(slots.data(), 4, &c.passed) == 1);
 }

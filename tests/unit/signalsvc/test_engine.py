@@ -191,6 +191,16 @@ def test_a_damaged_entry_is_refused_and_changes_nothing(position: int) -> None:
     assert fresh.entries() == {}
 
 
+def test_an_entry_under_the_name_of_another_symbol_is_refused() -> None:
+    engine = Engine()
+    engine.process(columns(1, 70), raw_sequence=1)
+    [saved] = engine.entries().values()
+    fresh = Engine()
+    with pytest.raises(UnusableEntry, match=r"binance\.ethusdt: its last trade is one of binance\.btcusdt"):
+        fresh.restore({"binance.btcusdt": saved, "binance.ethusdt": saved})
+    assert fresh.entries() == {}
+
+
 def test_every_signal_of_the_library_leaves_the_engine_under_its_own_name() -> None:
     trades = columns(1, 60)
     windows: dict[str, Any] = {
