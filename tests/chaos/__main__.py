@@ -54,6 +54,8 @@ def _in_one_world(faults: list[Fault], options: argparse.Namespace) -> list[Outc
         with _disk_for(first, folder), running_world(folder, seed=options.seed, **settings) as world:
             truth = Truth(world)
             for fault in sharing:
+                if outcomes and outcomes[-1].fault.late:
+                    truth.forgive_late_signals()
                 outcomes.append(strike(world, truth, fault, rate=options.rate, patience=options.patience))
                 print(row(outcomes[-1]), flush=True)
                 if outcomes[-1].wrong:
