@@ -13,7 +13,7 @@ from mesh.bus import subjects, wire
 from mesh.bus.connection import Bus
 from mesh.bus.partitions import Partition
 from mesh.bus.publisher import Publisher
-from tickcodec.passing import PassedSymbol, recent_trades
+from tickcodec.passing import PassedMessage, PassedSymbol, recent_trades
 
 MAX_BATCH = 4096
 """Trades in one message at most: about 0.14 MB."""
@@ -40,21 +40,13 @@ class GatheredTrades:
         """Return whether so many trades have room in one message with what is here."""
         return not self.batches or self._rows + rows <= MAX_BATCH
 
-    def add(self, first: tuple[str, int], last: tuple[str, int], rows: int, batches: bytes) -> None:
-        """Take batches behind the others; ask `fits` first.
-
-        Args:
-            first: the symbol of the first trade, and its key.
-            last: the same of the last one.
-            rows: how many trades there are.
-            batches: `TradeBatches` as `wire.one_of_many` has them, of one or more.
-
-        """
+    def add(self, message: PassedMessage) -> None:
+        """Take trades behind the others; ask `fits` first."""
         if not self.batches:
-            self._first = first
-        self._last = last
-        self._rows += rows
-        self.batches.append(batches)
+            self._first = message.first
+        self._last = message.last
+        self._rows += message.rows
+        self.batches.append(message.batches)
 
     @property
     def name(self) -> str:
@@ -109,13 +101,9 @@ class PartitionPublisher:
                     self._earlier[name] = wire.one_of_many(wire.encode_trades(last))
         return await last_published(self._bus, self._venue, symbol, self._found.get(symbol), partition=self.partition)
 
-    def has_room(self, rows: int) -> bool:
-        """Return whether so many trades have room in one message with those that are gathered."""
-        return self._gathered.fits(rows)
-
     async def make_room(self, rows: int) -> None:
         """Publish what is gathered where so many trades have no room with it."""
-        if not self.has_room(rows):
+        if not self._gathered.fits(rows):
             await self.flush()
 
     def tell_again(self, symbol: PassedSymbol) -> None:
@@ -129,17 +117,9 @@ class PartitionPublisher:
                 [symbol], each=_LAST_TRADES, venue=self._venue, max_bytes=MAX_LAST_TRADES_BYTES
             )
 
-    def gather(self, first: tuple[str, int], last: tuple[str, int], rows: int, batches: bytes) -> None:
-        """Take batches behind the others, to be published by `flush`; there must be room for them.
-
-        Args:
-            first: the symbol of the first trade, and its key.
-            last: the same of the last one.
-            rows: how many trades there are.
-            batches: `TradeBatches` as `wire.one_of_many` has them, of one or more.
-
-        """
-        self._gathered.add(first, last, rows, batches)
+    def gather(self, message: PassedMessage) -> None:
+        """Take trades behind the others, to be published by `flush`; there must be room for them."""
+        self._gathered.add(message)
 
     @property
     def has_gathered(self) -> bool:

@@ -44,7 +44,7 @@ from mesh.values.fixed import format_e8
 from mesh.values.id_ranges import IdRange
 from mesh.values.trades import Bools, TradeColumns
 from tickcodec.frames import ReadBatches, ReadTrades
-from tickcodec.passing import PassedSymbol, PassedSymbols
+from tickcodec.passing import PassedMessage, PassedSymbol, PassedSymbols
 from tickmesh.v1 import control_pb2
 
 log = logging.getLogger("ingest.publish.trade_publisher")
@@ -420,8 +420,7 @@ class TradePublisher:
         earliest_us, latest_us = self._bounds.around_us(read.received_time_us)
         passed = self._passed.pass_on(read, earliest_us=earliest_us, latest_us=latest_us, now_s=now_s)
         for message in passed.messages:
-            raw = self._raw_of[message.partition]
-            raw.gather(message.first, message.last, message.rows, message.batches)
+            self._raw_of[message.partition].gather(message)
         if passed.messages:
             self._passed_times += 1
             self._passed_s = now_s
@@ -751,8 +750,9 @@ class TradePublisher:
             followed.passed.turn = self._passed.next_turn()
             batch = _shifted(part, followed.epoch * epochs.IDS)
             first, last = int(batch.trade_id[0]), int(batch.trade_id[-1])
-            message = wire.one_of_many(wire.encode_trades(batch))
-            followed.raw.gather((symbol, first), (symbol, last), len(part), message)
+            encoded = wire.one_of_many(wire.encode_trades(batch))
+            partition = followed.passed.partition
+            followed.raw.gather(PassedMessage(partition, (symbol, first), (symbol, last), len(part), encoded))
         await followed.raw.flush()
 
     def flush_at_once(self) -> bool:

@@ -90,8 +90,8 @@ class PassedMessage(NamedTuple):
 
     Attributes:
         partition: that of their symbols.
-        first: the symbol of the first one, and its id.
-        last: the symbol of the last one, and its id.
+        first: the symbol of the first one, and its key.
+        last: the symbol of the last one, and its key.
         rows: how many there are.
         batches: a serialized `tickmesh.v1.TradeBatches`.
 
@@ -181,23 +181,21 @@ class PassedSymbols:
             return Passed((), list(read), 0, 0)
         partitions = self._partitions[:count]
         if passed == count and partitions.count(partitions[0]) == count:
-            first, last = read.of(0), read.of(count - 1)
-            ends = (first.symbol, first.first_id), (last.symbol, last.last_id)
-            message = PassedMessage(partitions[0], *ends, call.rows, read.batches)
+            message = _message(partitions[0], read.of(0), read.of(count - 1), call.rows, read.batches)
             return Passed((message,), (), call.oldest_us, call.newest_us)
         left: list[ReadTrades] = []
         together: dict[int, list[ReadTrades]] = {}
         for trades, partition in zip(read, partitions, strict=True):
             (left if partition < 0 else together.setdefault(partition, [])).append(trades)
-        messages = [_message(partition, trades) for partition, trades in together.items()]
+        messages = [
+            _message(partition, some[0], some[-1], sum(map(len, some)), b"".join(trades.batch for trades in some))
+            for partition, some in together.items()
+        ]
         return Passed(messages, left, call.oldest_us, call.newest_us)
 
 
-def _message(partition: int, several: Sequence[ReadTrades]) -> PassedMessage:
-    first, last = several[0], several[-1]
-    ends = (first.symbol, first.first_id), (last.symbol, last.last_id)
-    rows, batches = sum(trades.rows for trades in several), b"".join(trades.batch for trades in several)
-    return PassedMessage(partition, *ends, rows, batches)
+def _message(partition: int, first: ReadTrades, last: ReadTrades, rows: int, batches: bytes) -> PassedMessage:
+    return PassedMessage(partition, (first.symbol, first.first_id), (last.symbol, last.last_id), rows, batches)
 
 
 def recent_trades(symbols: Iterable[PassedSymbol], *, each: int, venue: str, max_bytes: int) -> bytes:

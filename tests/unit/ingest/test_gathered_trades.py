@@ -18,6 +18,7 @@ from tests.fixtures.raw import trades_in
 from tests.fixtures.trades import columns
 from tests.fixtures.venue_frames import read_frames
 from tests.fuzz.memory_bus import MemoryBus
+from tickcodec.passing import PassedMessage
 
 RAW = subjects.raw("binance")
 
@@ -48,7 +49,7 @@ async def gather(publisher: TradePublisher, symbol: str, first_id: int, rows: in
     batch, raw = columns(first_id, rows, symbol=symbol), publisher._followed[symbol].raw
     await raw.make_room(rows)
     message = wire.one_of_many(wire.encode_trades(batch))
-    raw.gather((symbol, first_id), (symbol, first_id + rows - 1), rows, message)
+    raw.gather(PassedMessage(raw.partition.number, (symbol, first_id), (symbol, first_id + rows - 1), rows, message))
 
 
 async def test_trades_that_are_gathered_are_one_message_in_their_order() -> None:
