@@ -485,7 +485,7 @@ class _Client(Client):
 
         """
         size = len(payload)
-        if self._status != Client.CONNECTED:
+        if self._status != Client.CONNECTED or self.is_lost:
             raise ConnectionDrainingError if self.is_draining else ConnectionClosedError
         if size > self._max_payload:
             raise MaxPayloadError
@@ -525,11 +525,26 @@ class _Client(Client):
         if self._pending or not isinstance(transport, TcpTransport) or transport._io_writer is None:
             return None
         socket = transport._io_writer.transport
-        return socket if socket.get_write_buffer_size() < _WRITE_AHEAD_BYTES else None
+        is_ready = socket.get_write_buffer_size() < _WRITE_AHEAD_BYTES and not socket.is_closing()
+        return socket if is_ready else None
+
+    def _unless_lost(self, write: Callable[[Any], None], payload: Any) -> None:
+        # To a socket that is lost uvloop's transport raises what nobody expects, asyncio's own one writes nothing.
+        if not self.is_lost:
+            write(payload)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the socket is closed, which nats-py learns some turns of the loop later."""
+        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
+        return writer is not None and writer.is_closing()
 
     async def _process_connect_init(self) -> None:
         # nats-py sends all that was published meanwhile or had not been sent before. Of a stream that another one has
         # written since, a message could stand for the one after its last: publishers know better what to send now.
+        if isinstance(self._transport, TcpTransport):
+            for name in ("write", "writelines"):
+                setattr(self._transport, name, partial(self._unless_lost, getattr(self._transport, name)))
         await super()._process_connect_init()
         self._pending.clear()
         self._pending_data_size = 0
@@ -607,7 +622,7 @@ async def connect(settings: BusSettings, *, name: str, health: Health) -> AsyncI
         yield bus
     finally:
         health.set("bus", False)
-        if client.is_connected:
+        if client.is_connected and not client.is_lost:
             await client.drain()
         else:
             await client.close()

@@ -378,6 +378,8 @@ async def connected(
             )
     except TimeoutError:
         raise OSError(f"no connection within {CONNECT_WITHIN_S:g} s") from None
+    if transport.is_closing():  # uvloop's takes no write any more
+        raise ConnectionResetError("closed before the ticket was shown")
     try:
         transport.write(ticket)
         yield receiver

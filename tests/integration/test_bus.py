@@ -10,6 +10,8 @@ from pathlib import Path
 
 import nats
 import pytest
+import uvloop
+from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionClosedError, MaxPayloadError
 from nats.js.api import Header
 from pydantic import SecretStr
@@ -437,6 +439,34 @@ async def test_what_cannot_be_posted_is_an_error(nats_server: NatsServer) -> Non
             bus.post("trades.raw.x", b" " * (bus.client.max_payload + 1))
     with pytest.raises(ConnectionClosedError):
         bus.post("trades.raw.x", b"late")
+
+
+def test_a_connection_is_lost_in_the_turn_in_which_its_socket_closes(nats_server: NatsServer) -> None:
+    uvloop.run(posted_in_every_turn_around_a_loss(nats_server))  # what services run: its closed socket takes no write
+
+
+async def posted_in_every_turn_around_a_loss(server: NatsServer) -> None:
+    async with bus_of(server) as bus:
+        inbox, refused = bus.client.new_inbox(), 0
+        lose(bus)
+        while not bus.reconnects:
+            try:
+                bus.post(inbox, b"one")
+            except ConnectionClosedError:
+                refused += 1
+            await bus.client.publish(inbox, b"another")
+            await asyncio.sleep(0)
+        bus.post(inbox, b"one")
+        assert refused
+
+    async with bus_of(server) as bus:  # and it ends, in whichever of those turns
+        lose(bus)
+
+
+def lose(bus: Bus) -> None:
+    transport = bus.client._transport
+    assert isinstance(transport, TcpTransport) and transport._io_writer is not None
+    transport._io_writer.transport.abort()
 
 
 async def test_headers_arrive_as_they_are_and_a_line_end_in_one_begins_no_other(nats_server: NatsServer) -> None:
