@@ -104,8 +104,8 @@ slow-test: $(VENV)/installed page ## run the slow tests, which need minutes, sev
 e2e: $(VENV)/installed browser page ## run the tests of the whole mesh, those of the page in a browser among them
 	$(PYTEST) tests/e2e -m "not docker"
 
-page-test: $(VENV)/installed browser page ## run the tests of the page in a browser; their pictures are in build/page
-	$(PYTEST) tests/e2e/test_page.py $(OPTIONS)
+page-test: $(VENV)/installed browser page ## run the tests of the page in a browser, several at once; their pictures are in build/page
+	$(PYTEST) tests/e2e/test_page.py -n $(WORKERS) --dist worksteal $(OPTIONS)
 
 browser: ## install Chromium for the tests, on Debian, where it is missing
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
