@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -28,43 +29,59 @@ from tests.chaos.world import World
 
 _E8 = 10**8
 _MOST_TOLD = 5
-# A row as sim's log words it.
-_ROWS = b"""COPY (
+_CANDLE = "count, first_trade_id, last_trade_id, open, high, low, close, volume, quote_volume"
+
+
+def _of(table: str) -> str:
+    return ", ".join(f"{table}.{name}" for name in _CANDLE.split(", "))
+
+
+_BEHIND = """trades LEFT JOIN unnest(%(symbols)s::text[], %(keys)s::bigint[]) AS agreed (symbol, key) USING (symbol)
+    WHERE venue = 'binance' AND trade_id > coalesce(key, -1)"""
+# A row as sim's log words it; of those behind the given keys of their symbols.
+_ROWS = f"""COPY (
     SELECT symbol, trade_id, price::numeric(38, 8), quantity::numeric(38, 8),
            (extract(epoch FROM time) * 1000000)::bigint, is_buyer_maker::text
-    FROM trades WHERE venue = 'binance'
+    FROM {_BEHIND}
 ) TO STDOUT (FORMAT csv)"""
+# Whatever is changed, removed or doubled changes it; digests of parts add up to that of the whole.
+_DIGEST = "SELECT coalesce(sum(hash_record_extended(trades, 0)), 0) FROM "
+_DIGEST_OF_ALL = _DIGEST + "trades WHERE venue = 'binance'"
+_DIGEST_BEHIND = _DIGEST + _BEHIND
+_CANDLES = f"""SELECT (interval, symbol, time), ({_CANDLE})::text, (extract(epoch FROM time) * 1000000)::bigint
+FROM candles WHERE venue = 'binance' AND interval IN ('1s', '1m', '5m')"""
+_LONGEST_US = 300_000_000
 # Closed candles that are not those of the stored trades, which are those that were issued. A symbol's newest interval
 # may still be open.
-_WRONG_CANDLES = b"""
-WITH intervals(interval, length) AS (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes')),
+_WRONG_CANDLES = f"""
+WITH since AS (SELECT timestamptz 'epoch' + %(since)s * interval '1 microsecond' AS time),
+intervals(interval, length) AS (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes')),
+looked_at AS MATERIALIZED (SELECT * FROM trades WHERE venue = 'binance' AND time >= (SELECT time FROM since)),
 newest AS (
     SELECT interval, symbol, date_bin(length, max(time), timestamptz 'epoch') AS open_from
-    FROM trades, intervals WHERE venue = 'binance' GROUP BY interval, length, symbol
+    FROM looked_at, intervals GROUP BY interval, length, symbol
 ),
 ends AS (
     SELECT interval, symbol, date_bin(length, time, timestamptz 'epoch') AS time, count(*) AS count,
            min(trade_id) AS first_trade_id, max(trade_id) AS last_trade_id,
            max(price) AS high, min(price) AS low, sum(quantity) AS volume, sum(price * quantity) AS quote_volume
-    FROM trades, intervals WHERE venue = 'binance' GROUP BY interval, length, symbol, 3
+    FROM looked_at, intervals GROUP BY interval, length, symbol, 3
 ),
 expected AS (
     SELECT ends.*, first.price AS open, last.price AS close
     FROM ends JOIN newest USING (interval, symbol)
-    JOIN trades AS first ON first.venue = 'binance' AND first.symbol = ends.symbol AND first.trade_id = first_trade_id
-    JOIN trades AS last ON last.venue = 'binance' AND last.symbol = ends.symbol AND last.trade_id = last_trade_id
+    JOIN looked_at AS first ON first.symbol = ends.symbol AND first.trade_id = first_trade_id
+    JOIN looked_at AS last ON last.symbol = ends.symbol AND last.trade_id = last_trade_id
     WHERE ends.time < open_from
 ),
 found AS (
     SELECT candles.* FROM candles JOIN newest USING (interval, symbol)
-    WHERE venue = 'binance' AND time < open_from AND interval IN (SELECT interval FROM intervals)
+    WHERE venue = 'binance' AND time >= (SELECT time FROM since) AND time < open_from
+      AND interval IN (SELECT interval FROM intervals)
 )
 SELECT interval, symbol, time
 FROM expected FULL JOIN found USING (interval, symbol, time)
-WHERE (expected.count, expected.first_trade_id, expected.last_trade_id, expected.open, expected.high, expected.low,
-       expected.close, expected.volume, expected.quote_volume)
-    IS DISTINCT FROM (found.count, found.first_trade_id, found.last_trade_id, found.open, found.high, found.low,
-       found.close, found.volume, found.quote_volume)
+WHERE ({_of("expected")}) IS DISTINCT FROM ({_of("found")})
 """
 # Of candles that were not made again for trades that came late or were corrected: those have a revision.
 _INDICATORS = (
@@ -104,13 +121,47 @@ class Difference:
         return not (self.signals_missing or self.signals_doubled or self.signals_wrong)
 
 
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """What was stored as it was issued when all of it was looked at last, so that it need only be what it was."""
+
+    lines: int = 0
+    keys: dict[str, int] = field(default_factory=dict)  # by symbol: the newest trade
+    newest_us: dict[str, int] = field(default_factory=dict)  # by symbol
+    digest: Decimal = Decimal(0)
+    candles: dict[Any, tuple[str, int]] = field(default_factory=dict)  # text and time
+
+    @property
+    def open_us(self) -> int:
+        """The time from which on an interval may have been open."""
+        return min(self.newest_us.values(), default=0) // _LONGEST_US * _LONGEST_US
+
+    def candles_before(self, time_us: int) -> dict[Any, tuple[str, int]]:
+        """Return the candles that begin before."""
+        return {key: candle for key, candle in self.candles.items() if candle[1] < time_us}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is stored behind what has agreed before, against what is issued."""
+
+    agreed: _Agreed | None
+    stored: int
+    doubled: int
+    missing: int
+    foreign: int
+    candles_wrong: int = 0
+
+
 class Truth:
-    """Compares again and again, each time everything there is."""
+    """Compares all there is, again and again: what has agreed once by its digest, what is new row by row."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._log_offset = 0
         self._issued: set[str] = set()
+        self._fresh: set[str] = set()  # of those the ones behind what has agreed
+        self._agreed = _Agreed()
         self._newest: dict[str, int] = {}  # by symbol: the key of the newest line
         self._signals = _Signals()
         self._late: set[str] = set()  # lines whose trades came too late for their signals, and may have
@@ -125,7 +176,9 @@ class Truth:
         if not self._log_offset:
             fresh = fresh[1:]  # the header
         self._log_offset += len(whole)
-        self._issued.update(map(self._with_key, fresh))
+        fresh = list(map(self._with_key, fresh))
+        self._issued.update(fresh)
+        self._fresh.update(fresh)
         return self._issued
 
     def _with_key(self, line: str) -> str:
@@ -146,31 +199,62 @@ class Truth:
         """Compare, the signals too where asked for; the exchange must be silent."""
         issued = self.issued()
         with psycopg.connect(self._world.mesh.env["DATABASE_URL"]) as connection:
-            with connection.cursor().copy(_ROWS) as copy:
-                lines = b"".join(copy).decode().splitlines()
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            found = self._compare(connection)
+            if found.agreed is None and self._agreed.lines:  # all of it, to count what is wrong
+                self._agreed, self._fresh = _Agreed(), set(issued)
+                found = self._compare(connection)
             holes = connection.execute(
                 b"SELECT symbol, first_trade_id, last_trade_id, state FROM holes "
                 b"WHERE venue = 'binance' AND state <> 'FILLED'"
             ).fetchall()
-            stored = set(lines)
-            # Of trades that are not all there they need not be right, and this takes seconds.
-            wrong_candles = connection.execute(_WRONG_CANDLES).fetchall() if stored == issued else []
             indicators = connection.execute(_INDICATORS).fetchall() if signals else []
+        if found.agreed is not None:
+            self._agreed, self._fresh = found.agreed, set()
         never_issued = self._absent()
         if signals:
             asyncio.run(self._signals.take_in(self._world.mesh.env["NATS_URL"]))
         return Difference(
             issued=len(issued),
-            stored=len(lines),
-            doubled=len(lines) - len({tuple(line.split(",", 2)[:2]) for line in lines}),
-            missing=len(issued - stored),
-            foreign=len(stored - issued),
+            stored=found.stored,
+            doubled=found.doubled,
+            missing=found.missing,
+            foreign=found.foreign,
             ledger=_compare_ledger(never_issued, holes),
             signals_missing=len(issued - self._signals.lines - self._late) if signals else 0,
             signals_doubled=self._signals.doubled,
             signals_wrong=self._signals.wrong,
-            candles_wrong=len(wrong_candles) + self._signals.candles_wrong(indicators),
+            candles_wrong=found.candles_wrong + self._signals.candles_wrong(indicators),
         )
+
+    def _compare(self, connection: psycopg.Connection) -> _Found:
+        """Compare what is issued behind what has agreed row by row; `agreed` is None where anything is otherwise."""
+        agreed, issued = self._agreed, self._fresh
+        behind = {"symbols": list(agreed.keys), "keys": list(agreed.keys.values())}
+        with connection.cursor().copy(_ROWS, behind) as copy:
+            lines = b"".join(copy).decode().splitlines()
+        stored = set(lines)
+        counts = {
+            "stored": agreed.lines + len(lines),
+            "doubled": len(lines) - len({tuple(line.split(",", 2)[:2]) for line in lines}),
+            "missing": len(issued - stored),
+            "foreign": len(stored - issued),
+        }
+        [(digest,)] = connection.execute(_DIGEST_OF_ALL).fetchall()
+        [(digest_behind,)] = connection.execute(_DIGEST_BEHIND, behind).fetchall()
+        # Of trades that are not all there the candles need not be right.
+        if stored != issued or len(lines) != len(stored) or digest - digest_behind != agreed.digest:
+            return _Found(None, **counts)
+        columns = [line.split(",") for line in lines]
+        newest_us = agreed.newest_us | {
+            symbol: int(time_us) for symbol, _, _, _, time_us, _ in sorted(columns, key=_time)
+        }
+        found = {key: (text, time_us) for key, text, time_us in connection.execute(_CANDLES).fetchall()}
+        now = _Agreed(counts["stored"], dict(self._newest), newest_us, digest, found)
+        since_us = min([agreed.open_us, *(int(each[4]) // _LONGEST_US * _LONGEST_US for each in columns)])
+        wrong = connection.execute(_WRONG_CANDLES, {"since": since_us}).fetchall()
+        changed = agreed.candles_before(since_us) != now.candles_before(since_us)
+        return _Found(None if wrong or changed else now, **counts, candles_wrong=len(wrong))
 
     def forgive_late_signals(self) -> None:
         """Expect no signals of trades that have none by now: those that come after them are compared all the same."""
@@ -187,6 +271,10 @@ class Truth:
                 *((told["begun_again"], *ends) for ends in told["absent"]),
             )
         }
+
+
+def _time(columns: list[str]) -> int:
+    return int(columns[4])
 
 
 def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[str, int, int, str]]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from tests.chaos.faults import Fault, table
 from tests.chaos.run import strike
 from tests.chaos.truth import Truth
-from tests.chaos.world import World, running_world
+from tests.chaos.world import World, running_world, until
 
 pytestmark = pytest.mark.slow
 
@@ -37,3 +38,48 @@ def truth(world: World) -> Truth:
 def test_nothing_is_lost_or_doubled_by(world: World, truth: Truth, fault: Fault) -> None:
     outcome = strike(world, truth, fault, rate=500)
     assert outcome.wrong == ""
+
+
+_FIRST = "WHERE (symbol, trade_id) = (%(symbol)s, %(first)s)"
+_FIRST_CANDLE = "WHERE (symbol, first_trade_id, interval) = (%(symbol)s, %(first)s, '1s')"
+
+
+@pytest.mark.parametrize(
+    ("damage", "mended", "found"),
+    [
+        (
+            f"UPDATE trades SET price = price + 1 {_FIRST}",
+            f"UPDATE trades SET price = price - 1 {_FIRST}",
+            {"missing": 1, "foreign": 1},
+        ),
+        (
+            f"CREATE TABLE kept AS SELECT * FROM trades {_FIRST}; DELETE FROM trades {_FIRST}",
+            "INSERT INTO trades TABLE kept; DROP TABLE kept",
+            {"missing": 1},
+        ),
+        (
+            "INSERT INTO trades SELECT time + interval '1 ms', venue, symbol, trade_id, price, quantity, "
+            f"is_buyer_maker FROM trades {_FIRST}",
+            f"DELETE FROM trades {_FIRST} AND time = (SELECT max(time) FROM trades {_FIRST})",
+            {"doubled": 1, "foreign": 1},
+        ),
+        (
+            f"UPDATE candles SET high = high + 1 {_FIRST_CANDLE}",
+            f"UPDATE candles SET high = high - 1 {_FIRST_CANDLE}",
+            {"candles_wrong": 1},
+        ),
+    ],
+)
+def test_what_changes_after_it_has_agreed_is_found(
+    world: World, truth: Truth, damage: str, mended: str, found: dict[str, int]
+) -> None:
+    until(lambda: truth.difference(signals=True).all_kept, timeout_s=30, what="the mesh has all that was issued")
+    with psycopg.connect(world.mesh.env["DATABASE_URL"], autocommit=True, cursor_factory=psycopg.ClientCursor) as there:
+        [(symbol, first)] = there.execute("SELECT symbol, min(trade_id) FROM trades GROUP BY 1 LIMIT 1").fetchall()
+        there.execute(damage, {"symbol": symbol, "first": first})
+        difference = truth.difference(signals=False)
+        there.execute(mended, {"symbol": symbol, "first": first})
+
+    counted = ("doubled", "missing", "foreign", "candles_wrong")
+    assert {name: getattr(difference, name) for name in counted} == dict.fromkeys(counted, 0) | found
+    assert truth.difference(signals=True).all_kept
