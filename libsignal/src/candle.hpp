@@ -51,6 +51,7 @@ struct Bar {
             *this = later;
             return;
         }
+        if (later.count == 0) return;
         count += later.count;
         high_e8 = std::max(high_e8, later.high_e8);
         low_e8 = std::min(low_e8, later.low_e8);
@@ -84,7 +85,8 @@ struct OpenCandle {
     bool is_ended_by(std::int64_t later_start_us) const { return bar.count != 0 && later_start_us > start_us; }
     std::int64_t empty_until(std::int64_t later_start_us) const { return (later_start_us - start_us) / interval_us - 1; }
 
-    void describe(lsig_candle& out) const {
+    // `bar` are its trades.
+    void describe(lsig_candle& out, const Bar& bar) const {
         out = lsig_candle{};
         out.interval_us = interval_us;
         out.start_us = start_us;
@@ -107,13 +109,14 @@ struct OpenCandle {
         }
     }
 
+    // `whole` is its bar, with all of its trades.
     template <class Archive>
-    void archive(Archive& bytes) {
+    void archive(Archive& bytes, Bar& whole) {
         bytes.number(start_us);
         bytes.number(empty_before);
         bytes.check(0 <= start_us && start_us <= LSIG_TIME_MAX_US && start_us % interval_us == 0);
         bytes.check(0 <= empty_before && empty_before <= LSIG_TIME_MAX_US / interval_us);
-        bar.archive(bytes);
+        whole.archive(bytes);
         indicators.archive(bytes);
     }
 };
@@ -125,13 +128,15 @@ struct ClosedCandles {
 
     void close(OpenCandle& candle) {
         lsig_candle closed;
-        candle.describe(closed);
+        candle.describe(closed, candle.bar);
         candle.indicators.close(closed);
         if (column != nullptr) column[n] = closed;
         ++n;
     }
 };
 
+// The trades of the current second go into its own candle, and beside that into one bar for all longer ones, which they
+// get together: each of the six lies elsewhere in memory, and where many symbols trade, none is in the processor's cache.
 class Candles {
 public:
     explicit Candles(const lsig_config& config) : most_empty_(config.empty_candles) {
@@ -140,6 +145,7 @@ public:
 
     // How many candles the trades would close.
     std::size_t count_closed(const lsig_columns& in) const {
+        if (end_of_current_second(in.time_us, 0, in.n) == in.n) return 0;
         std::size_t closed = 0;
         std::array<std::int64_t, LSIG_INTERVALS> starts_us;
         for (std::size_t k = 0; k < LSIG_INTERVALS; ++k) starts_us[k] = open_[k].start_us;
@@ -160,6 +166,14 @@ public:
     void process(const Block& block, const lsig_columns& out, ClosedCandles& closed) {
         if (out.late_intervals != nullptr) std::fill_n(out.late_intervals, block.n, std::uint8_t{0});
         for (std::size_t row = 0, stop; row < block.n; row = stop) {
+            stop = end_of_current_second(block.time_us, row, block.n);
+            if (stop > row) {
+                const Bar bar(block, row, stop);
+                open_[0].bar.append(bar);
+                pending_.append(bar);
+                continue;
+            }
+            settle();
             stop = end_of_second(block.time_us, row, block.n);
             const Bar bar(block, row, stop);
             unsigned late = 0;
@@ -178,11 +192,16 @@ public:
         }
     }
 
-    const OpenCandle& open(std::size_t k) const { return open_[k]; }
+    void describe(std::size_t k, lsig_candle& out) const { open_[k].describe(out, whole_bar(k)); }
 
     template <class Archive>
     void archive(Archive& bytes) {
-        for (OpenCandle& candle : open_) candle.archive(bytes);
+        for (std::size_t k = 0; k < LSIG_INTERVALS; ++k) {
+            Bar whole = whole_bar(k);
+            open_[k].archive(bytes, whole);
+            if constexpr (Archive::kLoads) open_[k].bar = whole;
+            bytes.check(open_[k].start_us == start_of(open_[0].start_us, kIntervals_us[k]));  // all begin anew together
+        }
     }
 
 private:
@@ -192,6 +211,27 @@ private:
         do ++row;
         while (row < n && start_us <= time_us[row] && time_us[row] < start_us + kIntervals_us[0]);
         return row;
+    }
+
+    // Up to where rows are of the second of the newest candle, so that none of the six ends with them, or has ended before.
+    std::size_t end_of_current_second(const std::int64_t* time_us, std::size_t row, std::size_t n) const {
+        const std::int64_t start_us = open_[0].start_us;
+        if (open_[0].bar.count == 0) return row;
+        while (row < n && start_us <= time_us[row] && time_us[row] < start_us + kIntervals_us[0]) ++row;
+        return row;
+    }
+
+    // Let the longer candles have what is pending for them.
+    void settle() {
+        if (pending_.count == 0) return;
+        for (std::size_t k = 1; k < LSIG_INTERVALS; ++k) open_[k].bar.append(pending_);
+        pending_ = Bar{};
+    }
+
+    Bar whole_bar(std::size_t k) const {
+        Bar bar = open_[k].bar;
+        if (k > 0) bar.append(pending_);
+        return bar;
     }
 
     std::size_t empties_told(std::int64_t empty) const {
@@ -216,6 +256,7 @@ private:
     }
 
     std::int64_t most_empty_;
+    Bar pending_;  // of the current second, and not in the longer candles yet
     std::vector<OpenCandle> open_;
 };
 

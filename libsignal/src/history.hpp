@@ -56,8 +56,10 @@ public:
     }
 
 private:
-    // Long rings do not fit the second cache, and what the next block will touch is known a block ahead.
+    // Long rings do not fit the second cache, and what the next block will touch is known a block ahead. Not where blocks
+    // are shorter than what is fetched at once: with many symbols it is long gone when its trades come.
     void fetch(std::uint64_t position, std::size_t n) const {
+        if (n < 64 / sizeof(T)) return;
         const T* const entries = at(position);
         for (std::size_t i = 0; i < n; i += 64 / sizeof(T)) __builtin_prefetch(entries + i);
     }

@@ -37,7 +37,8 @@ struct Session {
     void archive(Archive& bytes) {
         for (auto* each : {&count, &open_time_us, &open_e8, &high_e8, &low_e8}) bytes.number(*each);
         bytes.number(turnover.volume_e8);
-        for (std::uint64_t& word : turnover.quote_e16.words) bytes.number(word);
+        auto& words = turnover.quote_e16.words;
+        for (auto* each : {&words[0], &words[1], &words[2]}) bytes.number(*each);
         bytes.check(0 <= count && count <= INT64_MAX / 2 && (count == 0) == (low_e8 == 0));
         bytes.check(0 <= open_time_us && 0 <= low_e8 && low_e8 <= open_e8 && open_e8 <= high_e8);
     }

@@ -79,7 +79,7 @@ struct lsig_state {
 
     int describe_open_candle(std::size_t interval, lsig_candle& out) const {
         if (!candles_) return LSIG_E_SIGNAL;
-        candles_->open(interval).describe(out);
+        candles_->describe(interval, out);
         return LSIG_OK;
     }
 

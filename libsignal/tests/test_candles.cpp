@@ -1,4 +1,6 @@
 // Candles: room for them, what is told of those still open, and that they are the trades' own sums.
+#include <cstring>
+
 #include "check.hpp"
 #include "trades.hpp"
 
@@ -112,6 +114,41 @@ void the_open_candle_is_told_as_it_is_now() {
     lsig_state_free(state);
 }
 
+// Trades one by one, as they come where many symbols trade, and at once; some are of an earlier second or minute.
+void trades_that_come_one_by_one_leave_the_same() {
+    Trades trades = random_walk(1500, 5);
+    for (std::size_t i = 0; i < trades.size(); i += 17) trades.time_us[i] -= static_cast<std::int64_t>(i) * kSecond / 20;
+    lsig_state* one_by_one = make();
+    std::vector<lsig_candle> told;
+    for (std::size_t n = 1; n <= trades.size(); ++n) {
+        Signals signals(trades.size());
+        std::vector<lsig_candle> closed(LSIG_INTERVALS);
+        lsig_columns columns = bind(trades, signals, n - 1, 1);
+        columns.candles = closed.data();
+        columns.candle_capacity = closed.size();
+        CHECK(lsig_process(one_by_one, &columns) == LSIG_OK);
+        told.insert(told.end(), closed.begin(), closed.begin() + static_cast<std::ptrdiff_t>(columns.candle_count));
+        if (n % 100 != 0) continue;
+
+        lsig_state* at_once = make();
+        std::vector<lsig_candle> expected(LSIG_INTERVALS * n);
+        columns = bind(trades, signals, 0, n);
+        columns.candles = expected.data();
+        columns.candle_capacity = expected.size();
+        CHECK(lsig_process(at_once, &columns) == LSIG_OK);
+        CHECK_EQUAL(told.size(), columns.candle_count, n);
+        CHECK(std::memcmp(told.data(), expected.data(), told.size() * sizeof told[0]) == 0);
+        for (std::uint32_t interval = 0; interval < LSIG_INTERVALS; ++interval) {
+            lsig_candle found{}, open{};
+            CHECK(lsig_open_candle(one_by_one, interval, &found) == LSIG_OK);
+            CHECK(lsig_open_candle(at_once, interval, &open) == LSIG_OK);
+            CHECK(std::memcmp(&found, &open, sizeof found) == 0);
+        }
+        lsig_state_free(at_once);
+    }
+    lsig_state_free(one_by_one);
+}
+
 void outputs_of_groups_left_out_are_refused() {
     lsig_state* state = make(0, LSIG_SESSION);
     const Trades trades = random_walk(3, 1);
@@ -146,6 +183,7 @@ int main() {
     empty_intervals_repeat_the_close();
     sums_are_wider_than_any_trade();
     the_open_candle_is_told_as_it_is_now();
+    trades_that_come_one_by_one_leave_the_same();
     outputs_of_groups_left_out_are_refused();
     settings_are_told_with_their_defaults();
     return 0;

@@ -113,6 +113,28 @@ void damaged_bytes_are_refused() {
     CHECK(load(foreign) == LSIG_E_FORMAT);
 }
 
+void candles_that_did_not_begin_together_are_refused() {
+    constexpr std::int64_t kSecond = 1'000'000, kMinute = 60 * kSecond, kMinuteOfIt = 1723161600000000 + 31 * kMinute;
+    Trades trades;
+    trades.add(1, 100, 5, kMinuteOfIt + 17 * kSecond, false);
+    lsig_state* state = nullptr;
+    CHECK(lsig_state_new(nullptr, &state) == LSIG_OK);
+    Signals signals(1);
+    lsig_columns columns = bind(trades, signals, 0, 1);
+    CHECK(lsig_process(state, &columns) == LSIG_OK);
+    auto bytes = save(state);
+    lsig_state_free(state);
+    CHECK(load(bytes) == LSIG_OK);
+    std::uint8_t before[8], later[8];
+    lsig::Writer(before, 8).number(kMinuteOfIt);
+    lsig::Writer(later, 8).number(kMinuteOfIt + kMinute);
+    const auto at = std::search(bytes.begin(), bytes.end(), std::begin(before), std::end(before));
+    CHECK(at != bytes.end());
+    std::copy(std::begin(later), std::end(later), at);
+    seal(bytes);
+    CHECK(load(bytes) == LSIG_E_DAMAGED);
+}
+
 // Bytes whose checksum is right and whose contents are anything: they load or they do not, and what loads works.
 void forged_bytes_never_crash() {
     const auto bytes = some_state();
@@ -210,6 +232,7 @@ void wrong_arguments_are_refused() {
 int main() {
     a_loaded_state_goes_on_to_the_bit();
     damaged_bytes_are_refused();
+    candles_that_did_not_begin_together_are_refused();
     forged_bytes_never_crash();
     settings_out_of_range_are_refused_when_loaded();
     the_highest_trade_id_can_be_saved();
