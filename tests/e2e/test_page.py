@@ -894,7 +894,7 @@ async def test_the_calendar_goes_back_to_any_day_and_to_the_ledgers_rows_of_it(p
     await verified.click()
     await expect(page.locator(".detail")).to_contain_text("VERIFIED")
     await expect(page.locator(".detail")).to_contain_text("trades5")
-    assert await serious(page, ".detail") == []  # the calendar's 1,440 minutes take axe long, and are the same as today's
+    assert await serious(page, ".detail") == []  # the 1,440 minutes are as today's
     await page.screenshot(path=PICTURES / "coverage-earlier.png")
     chosen = page.locator(".calendar [aria-selected]")
     await expect(chosen).to_have_count(1)
