@@ -10,7 +10,6 @@ import psycopg
 import pytest
 
 from store.database.migrations import Migration, WrongSchemaError, migrate, migrations
-from store.ledger.sql import EXTEND_COVERAGE
 from store.queries.sql import LIST_TRADES
 from store.queries.trades import LAST_ID, TradeRange
 from tests.fixtures.postgres import PostgresServer
@@ -103,27 +102,6 @@ async def looks_like_timescale(own_postgres: PostgresServer) -> AsyncIterator[ps
             " SELECT unnest(ARRAY['trades', 'candles']) AS hypertable_name, false AS compression_enabled"
         )
         yield connection
-
-
-async def test_rows_that_each_transaction_changes_stay_on_their_page(connection: psycopg.AsyncConnection) -> None:
-    await migrate(connection)
-    symbols = [f"coin{n}usdt" for n in range(300)]
-    of_all = (["sim"] * len(symbols), symbols)
-    await connection.execute("INSERT INTO coverage SELECT *, 1, 10 FROM unnest(%s::text[], %s::text[])", of_all)
-    await connection.execute("INSERT INTO candles_closed SELECT *, now() FROM unnest(%s::text[], %s::text[])", of_all)
-    for low in range(11, 411, 10):
-        ranges = [low] * len(symbols), [low + 9] * len(symbols)
-        await connection.execute(EXTEND_COVERAGE, (*of_all, *ranges))
-        await connection.execute("UPDATE candles_closed SET time = time + interval '1 second'")
-    await connection.execute("SELECT pg_stat_force_next_flush()")
-
-    found = await connection.execute(
-        "SELECT relname, n_tup_upd, n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE n_tup_upd > 0 ORDER BY 1"
-    )
-    updates = 40 * len(symbols)
-    assert {name: (changed, moved < updates / 100) for name, changed, moved in await found.fetchall()} == dict.fromkeys(
-        ("candles_closed", "coverage", "ledger_totals"), (updates, True)
-    )
 
 
 async def test_an_edition_that_cannot_compress_is_said_and_asked_again_at_the_next_start(
