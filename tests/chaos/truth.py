@@ -56,28 +56,20 @@ _LONGEST_US = 300_000_000
 _WRONG_CANDLES = f"""
 WITH since AS (SELECT timestamptz 'epoch' + %(since)s * interval '1 microsecond' AS time),
 intervals(interval, length) AS (VALUES ('1s', interval '1 second'), ('1m', '1 minute'), ('5m', '5 minutes')),
-looked_at AS MATERIALIZED (SELECT * FROM trades WHERE venue = 'binance' AND time >= (SELECT time FROM since)),
-newest AS (
-    SELECT interval, symbol, date_bin(length, max(time), timestamptz 'epoch') AS open_from
-    FROM looked_at, intervals GROUP BY interval, length, symbol
-),
-ends AS (
-    SELECT interval, symbol, date_bin(length, time, timestamptz 'epoch') AS time, count(*) AS count,
+whole AS (
+    SELECT interval, symbol, length, date_bin(length, time, timestamptz 'epoch') AS time, count(*) AS count,
            min(trade_id) AS first_trade_id, max(trade_id) AS last_trade_id,
-           max(price) AS high, min(price) AS low, sum(quantity) AS volume, sum(price * quantity) AS quote_volume
-    FROM looked_at, intervals GROUP BY interval, length, symbol, 3
+           (array_agg(price ORDER BY trade_id))[1] AS open, max(price) AS high, min(price) AS low,
+           (array_agg(price ORDER BY trade_id DESC))[1] AS close,
+           sum(quantity) AS volume, sum(price * quantity) AS quote_volume
+    FROM trades, intervals WHERE venue = 'binance' AND time >= (SELECT time FROM since)
+    GROUP BY interval, symbol, length, 4
 ),
-expected AS (
-    SELECT ends.*, first.price AS open, last.price AS close
-    FROM ends JOIN newest USING (interval, symbol)
-    JOIN looked_at AS first ON first.symbol = ends.symbol AND first.trade_id = first_trade_id
-    JOIN looked_at AS last ON last.symbol = ends.symbol AND last.trade_id = last_trade_id
-    WHERE ends.time < open_from
-),
+newest AS (SELECT interval, symbol, max(time) AS open_from FROM whole GROUP BY 1, 2),
+expected AS (SELECT whole.* FROM whole JOIN newest USING (interval, symbol) WHERE time < open_from),
 found AS (
     SELECT candles.* FROM candles JOIN newest USING (interval, symbol)
     WHERE venue = 'binance' AND time >= (SELECT time FROM since) AND time < open_from
-      AND interval IN (SELECT interval FROM intervals)
 )
 SELECT interval, symbol, time
 FROM expected FULL JOIN found USING (interval, symbol, time)
