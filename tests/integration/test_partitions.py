@@ -629,7 +629,7 @@ async def test_whoever_wants_to_change_the_number_can_wait_until_signal_and_stor
 ) -> None:
     store = start_store(make_service, nats_server, database_url)
     signalsvc = make_service("signalsvc", NATS_URL=nats_server.url_of("signal"), SIGNAL_ADDR="127.0.0.1:0")
-    signalsvc.start()
+    await asyncio.to_thread(signalsvc.start_grpc, "SIGNAL_ADDR")  # else it may be stopped before it has begun
     async with feeding_partitions(nats_server, 1) as publish, bus_of(nats_server) as bus:
         await publish(columns(1, 10))
         waiting = repartition(make_service, nats_server, database_url, "--wait", old=1, new=2)
