@@ -511,7 +511,8 @@ class _Client(Client):
         # nats-py hands each message to another task, by a future and a queue: two more turns of the loop, in which at
         # 200 messages/s nothing else happens. What has to wait, waits in nats-py, which bounds it.
         has_line_end = headers is not None and any("\r" in each or "\n" in each for each in headers.values())
-        if not subject or has_line_end or self._status != Client.CONNECTED or self._ready_socket is None:
+        is_connected = self._status == Client.CONNECTED and not self.is_lost
+        if not subject or has_line_end or not is_connected or self._ready_socket is None:
             await super()._send_publish(subject, reply, payload, payload_size, headers)
             return
         # Not by a format: nats-py's own names are members of an enumeration of strings.
@@ -525,8 +526,7 @@ class _Client(Client):
         if self._pending or not isinstance(transport, TcpTransport) or transport._io_writer is None:
             return None
         socket = transport._io_writer.transport
-        is_ready = socket.get_write_buffer_size() < _WRITE_AHEAD_BYTES and not socket.is_closing()
-        return socket if is_ready else None
+        return socket if socket.get_write_buffer_size() < _WRITE_AHEAD_BYTES else None
 
     def _unless_lost(self, write: Callable[[Any], None], payload: Any) -> None:
         # To a socket that is lost uvloop's transport raises what nobody expects, asyncio's own one writes nothing.
@@ -540,11 +540,11 @@ class _Client(Client):
         return writer is not None and writer.is_closing()
 
     async def _process_connect_init(self) -> None:
-        # nats-py sends all that was published meanwhile or had not been sent before. Of a stream that another one has
-        # written since, a message could stand for the one after its last: publishers know better what to send now.
         if isinstance(self._transport, TcpTransport):
             for name in ("write", "writelines"):
                 setattr(self._transport, name, partial(self._unless_lost, getattr(self._transport, name)))
+        # nats-py sends all that was published meanwhile or had not been sent before. Of a stream that another one has
+        # written since, a message could stand for the one after its last: publishers know better what to send now.
         await super()._process_connect_init()
         self._pending.clear()
         self._pending_data_size = 0

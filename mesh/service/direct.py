@@ -378,9 +378,9 @@ async def connected(
             )
     except TimeoutError:
         raise OSError(f"no connection within {CONNECT_WITHIN_S:g} s") from None
-    if transport.is_closing():  # uvloop's takes no write any more
-        raise ConnectionResetError("closed before the ticket was shown")
     try:
+        if transport.is_closing():  # uvloop's takes no write any more
+            raise ConnectionResetError(f"{host}:{port} closed the connection before the ticket was shown")
         transport.write(ticket)
         yield receiver
     finally:

@@ -237,13 +237,11 @@ class Truth:
         # Of trades that are not all there the candles need not be right.
         if stored != issued or len(lines) != len(stored) or digest - digest_behind != agreed.digest:
             return _Found(None, **counts)
-        columns = [line.split(",") for line in lines]
-        newest_us = agreed.newest_us | {
-            symbol: int(time_us) for symbol, _, _, _, time_us, _ in sorted(columns, key=_time)
-        }
+        times_us = [(int(time_us), symbol) for symbol, _, _, _, time_us, _ in (line.split(",") for line in lines)]
+        newest_us = agreed.newest_us | {symbol: time_us for time_us, symbol in sorted(times_us)}
         found = {key: (text, time_us) for key, text, time_us in connection.execute(_CANDLES).fetchall()}
         now = _Agreed(counts["stored"], dict(self._newest), newest_us, digest, found)
-        since_us = min([agreed.open_us, *(int(each[4]) // _LONGEST_US * _LONGEST_US for each in columns)])
+        since_us = min([agreed.open_us, *(time_us for time_us, _ in times_us)]) // _LONGEST_US * _LONGEST_US
         wrong = connection.execute(_WRONG_CANDLES, {"since": since_us}).fetchall()
         changed = agreed.candles_before(since_us) != now.candles_before(since_us)
         return _Found(None if wrong or changed else now, **counts, candles_wrong=len(wrong))
@@ -263,10 +261,6 @@ class Truth:
                 *((told["begun_again"], *ends) for ends in told["absent"]),
             )
         }
-
-
-def _time(columns: list[str]) -> int:
-    return int(columns[4])
 
 
 def _compare_ledger(never_issued: set[tuple[str, int, int]], holes: list[tuple[str, int, int, str]]) -> str:

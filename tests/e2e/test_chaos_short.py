@@ -73,6 +73,10 @@ _FIRST_CANDLE = "WHERE (symbol, first_trade_id, interval) = (%(symbol)s, %(first
 def test_what_changes_after_it_has_agreed_is_found(
     world: World, truth: Truth, damage: str, mended: str, found: dict[str, int]
 ) -> None:
+    issued = len(truth.issued())
+    world.feed(500)
+    until(lambda: len(truth.issued()) > issued + 1500, timeout_s=30, what="trades of three seconds")
+    world.feed(0)
     until(lambda: truth.difference(signals=True).all_kept, timeout_s=30, what="the mesh has all that was issued")
     with psycopg.connect(world.mesh.env["DATABASE_URL"], autocommit=True, cursor_factory=psycopg.ClientCursor) as there:
         [(symbol, first)] = there.execute("SELECT symbol, min(trade_id) FROM trades GROUP BY 1 LIMIT 1").fetchall()
