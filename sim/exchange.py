@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sim.instruments import ListedInstrument
-from sim.listing import Listing
+from sim.listing import Listing, record
 from sim.pacing import SLOT, Pace, Pacer
 from sim.trades import NO_TRADES, TRADE, Trades, joined, rows_of
 
@@ -336,13 +336,7 @@ class Exchange:
 
     def _record(self, trades: Trades, *, issued: bool = False) -> None:
         self._list_instruments()
-        listings = list(self._listings.values())
-        order = np.argsort(trades["symbol"], kind="stable")
-        symbols = trades["symbol"][order]
-        by_symbol = rows_of(trades)[order].view(TRADE)
-        ends = [*(np.flatnonzero(np.diff(symbols)) + 1).tolist(), len(trades)]
-        for begin, end in zip([0, *ends], ends, strict=False):
-            listings[symbols[begin]].record(by_symbol[begin:end], issued=issued)
+        record(list(self._listings.values()), trades, issued=issued)
 
     def _list_instruments(self) -> None:
         for instrument in self._supply.source.instruments[len(self._listings) :]:

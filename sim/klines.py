@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from sim.trades import Trades
+from sim.trades import Trades, begins_of_runs
 
 MINUTE_US: Final = 60_000_000
 INTERVALS_US: Final = {
@@ -59,26 +59,44 @@ class Kline:
         self.taker_buy_quote_e16 += later.taker_buy_quote_e16
 
 
-def kline_of(trades: Trades, open_us: int) -> Kline:
-    """Make the kline of one symbol's trades that all lie in one interval.
+def klines_of(trades: Trades) -> tuple[list[int], list[Kline]]:
+    """Make the klines of trades, one for each run of trades of one symbol and one minute.
 
     Args:
-        trades: at least one, in id order.
-        open_us: when the interval begins, in microseconds since 1970 UTC.
+        trades: of any number of symbols, one symbol after the other, each in id order.
+
+    Returns:
+        the row at which each run begins, and its kline.
 
     """
-    prices: list[int] = trades["price_e8"].tolist()
+    minutes, symbols = trades["time_us"] // MINUTE_US, trades["symbol"]
+    starts = np.flatnonzero(begins_of_runs(symbols, minutes))
+    stops = np.append(starts[1:], len(trades))
+    ids, prices = trades["trade_id"], np.ascontiguousarray(trades["price_e8"])
     quantities: list[int] = trades["quantity_e8"].tolist()
     # price times quantity can pass 64 bits, so Python's integers multiply
-    quotes = list(map(operator.mul, prices, quantities))
-    kline = Kline(open_us, prices[0], max(prices), min(prices), prices[-1])
-    kline.first_id, kline.last_id = int(trades["trade_id"][0]), int(trades["trade_id"][-1])
-    kline.count = len(prices)
-    kline.volume_e8, kline.quote_e16 = sum(quantities), sum(quotes)
-    is_taker_buy = (~trades["is_buyer_maker"]).tolist()
-    kline.taker_buy_volume_e8 = sum(itertools.compress(quantities, is_taker_buy))
-    kline.taker_buy_quote_e16 = sum(itertools.compress(quotes, is_taker_buy))
-    return kline
+    quotes = list(map(operator.mul, prices.tolist(), quantities))
+    is_taker_buy: list[bool] = (~trades["is_buyer_maker"]).tolist()
+    klines = [
+        Kline(*first_to_last)
+        for first_to_last in zip(
+            (minutes[starts] * MINUTE_US).tolist(),
+            prices[starts].tolist(),
+            np.maximum.reduceat(prices, starts).tolist(),
+            np.minimum.reduceat(prices, starts).tolist(),
+            prices[stops - 1].tolist(),
+            ids[starts].tolist(),
+            ids[stops - 1].tolist(),
+            (stops - starts).tolist(),
+            strict=True,
+        )
+    ]
+    for kline, start, stop in zip(klines, starts.tolist(), stops.tolist(), strict=True):
+        of_run = slice(start, stop)
+        kline.volume_e8, kline.quote_e16 = sum(quantities[of_run]), sum(quotes[of_run])
+        kline.taker_buy_volume_e8 = sum(itertools.compress(quantities[of_run], is_taker_buy[of_run]))
+        kline.taker_buy_quote_e16 = sum(itertools.compress(quotes[of_run], is_taker_buy[of_run]))
+    return starts.tolist(), klines
 
 
 class Klines:
@@ -89,20 +107,13 @@ class Klines:
         self._closed: deque[Kline] = deque(maxlen=KEPT_MINUTES)
         self._news: deque[Kline] = deque(maxlen=KEPT_MINUTES)
 
-    def add(self, trades: Trades) -> None:
-        """Take in the next trades, in id order."""
-        minutes = trades["time_us"] // MINUTE_US
-        bounds = [0, len(trades)]
-        if minutes[0] != minutes[-1]:
-            bounds[1:1] = (np.flatnonzero(np.diff(minutes)) + 1).tolist()
-        for start, stop in itertools.pairwise(bounds):
-            open_us = int(minutes[start]) * MINUTE_US
-            part = kline_of(trades[start:stop], open_us)
-            self.close_before(open_us)
-            if self.open is None:
-                self.open = part
-            else:
-                self.open.add(part)
+    def add(self, part: Kline) -> None:
+        """Take in the kline of the next trades, all of one minute."""
+        self.close_before(part.open_us)
+        if self.open is None:
+            self.open = part
+        else:
+            self.open.add(part)
 
     def close_before(self, now_us: int) -> None:
         """Close every minute that ends at or before `now_us`."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from sim.instruments import ListedInstrument
-from sim.klines import Klines
-from sim.trades import Trades
+from sim.klines import Klines, klines_of
+from sim.trades import TRADE, Trades, begins_of_runs, rows_of
 
 # --- the trades that REST can tell ------------------------------------------------------------------------------------
 # What one symbol has traded, newest million or so, for REST to answer from: chunks of columns, the oldest dropped.
@@ -27,6 +28,7 @@ ROW: Final = np.dtype(
         ("is_buyer_maker", "?"),
     ]
 )
+_ALIKE_IN_AN_AGGREGATE: Final = ("price_e8", "is_buyer_maker", "time_us")
 _COPIED: Final = ("trade_id", "price_e8", "quantity_e8", "time_us", "is_buyer_maker")
 
 Rows = npt.NDArray[np.void]
@@ -44,23 +46,15 @@ class TradeHistory:
         self.start = 0
         self.end = 0
 
-    def append(self, trades: Trades, aggregate_ids: npt.NDArray[np.int64]) -> None:
-        """Take in the next trades.
-
-        Args:
-            trades: in id order, newer than all before.
-            aggregate_ids: of each trade the id of the aggregate it belongs to, shape (n,).
-        """
+    def append(self, rows: Rows) -> None:
+        """Take in the next trades, in id order, newer than all before."""
         done = 0
-        while done < len(trades):
+        while done < len(rows):
             used = (self.end - self.start) % ROWS_PER_CHUNK
             if used == 0:
                 self._chunks.append(np.empty(ROWS_PER_CHUNK, ROW))
-            count = min(ROWS_PER_CHUNK - used, len(trades) - done)
-            into = self._chunks[-1][used : used + count]
-            for column in _COPIED:
-                into[column] = trades[column][done : done + count]
-            into["aggregate_id"] = aggregate_ids[done : done + count]
+            count = min(ROWS_PER_CHUNK - used, len(rows) - done)
+            self._chunks[-1][used : used + count] = rows[done : done + count]
             self.end += count
             done += count
         while self.end - self.start - ROWS_PER_CHUNK >= self._keep:
@@ -126,7 +120,7 @@ class Listing:
         self.begun_again = 0  # how often the ids have
         self.absent_before: deque[tuple[int, int, int]] = deque(maxlen=HOLES_KEPT)
         """How often they had, first and last id of holes of that time."""
-        self._next_aggregate = instrument.first_trade_id // 3 + 1
+        self.next_aggregate = instrument.first_trade_id // 3 + 1
 
     def begin_again(self, keep: int) -> None:
         """Forget what was traded; the next trade has the id 0."""
@@ -140,29 +134,52 @@ class Listing:
         self.begun_again += 1
         self.last_id = -1
         self.history, self.klines = TradeHistory(keep), Klines()
-        self._next_aggregate = 0
+        self.next_aggregate = 0
 
-    def record(self, trades: Trades, *, issued: bool) -> None:
-        """Remember the next trades. Those of one price, side and time that follow each other are one aggregate.
-
-        Args:
-            trades: in id order.
-            issued: whether they count as issued; trades of before the start do not.
-
-        """
-        begins = np.ones(len(trades), np.bool_)
-        if len(trades) > 1:
-            price, maker, time_us = trades["price_e8"], trades["is_buyer_maker"], trades["time_us"]
-            begins[1:] = (price[1:] != price[:-1]) | (maker[1:] != maker[:-1]) | (time_us[1:] != time_us[:-1])
-        aggregate_ids = self._next_aggregate - 1 + np.cumsum(begins)
-        self._next_aggregate = int(aggregate_ids[-1]) + 1
+    def add(self, rows: Rows, *, issued: bool) -> None:
+        """Remember the next trades, see `record`; their klines and holes are noted there."""
         if issued:
-            ids = trades["trade_id"]
-            before = int(ids[0]) - 1 if self.last_id is None else self.last_id
-            for place in np.flatnonzero(np.diff(ids, prepend=before) > 1).tolist():
-                self.absent.append((1 + (int(ids[place - 1]) if place else before), int(ids[place]) - 1))
-            self.first_id = int(ids[0]) if self.first_id is None else self.first_id
-            self.last_id = int(ids[-1])
-            self.issued += len(trades)
-        self.history.append(trades, aggregate_ids)
-        self.klines.add(trades)
+            self.first_id = int(rows["trade_id"][0]) if self.first_id is None else self.first_id
+            self.last_id = int(rows["trade_id"][-1])
+            self.issued += len(rows)
+        self.next_aggregate = int(rows["aggregate_id"][-1]) + 1
+        self.history.append(rows)
+
+
+def record(listings: Sequence[Listing], trades: Trades, *, issued: bool) -> None:
+    """Remember the next trades of all symbols, with few calls of numpy for each of them.
+
+    Those of one symbol, price, side and time that follow each other are one aggregate.
+
+    Args:
+        listings: by the index that trades carry as `symbol`.
+        trades: at least one, those of each symbol in id order.
+        issued: whether they count as issued; trades of before the start do not.
+
+    """
+    trades = rows_of(trades)[np.argsort(trades["symbol"], kind="stable")].view(TRADE)
+    symbols = trades["symbol"]
+    starts = np.flatnonzero(begins_of_runs(symbols))
+    stops = np.append(starts[1:], len(trades))
+    traded = [listings[index] for index in symbols[starts].tolist()]
+
+    rows = np.empty(len(trades), ROW)
+    for column in _COPIED:
+        rows[column] = trades[column]
+    aggregates = np.cumsum(begins_of_runs(symbols, *(trades[column] for column in _ALIKE_IN_AN_AGGREGATE)))
+    first_aggregates = np.array([listing.next_aggregate for listing in traded])
+    rows["aggregate_id"] = aggregates + np.repeat(first_aggregates - aggregates[starts], stops - starts)
+
+    if issued:
+        ids = trades["trade_id"]
+        befores = np.append(0, ids[:-1])
+        befores[starts] = [
+            first - 1 if listing.last_id is None else listing.last_id
+            for listing, first in zip(traded, ids[starts].tolist(), strict=True)
+        ]
+        for place in np.flatnonzero(ids - befores > 1).tolist():
+            listings[symbols[place]].absent.append((int(befores[place]) + 1, int(ids[place]) - 1))
+    for start, kline in zip(*klines_of(trades), strict=True):
+        listings[symbols[start]].klines.add(kline)
+    for listing, start, stop in zip(traded, starts.tolist(), stops.tolist(), strict=True):
+        listing.add(rows[start:stop], issued=issued)

@@ -63,18 +63,26 @@ class InstrumentWalk:
         self._bits = np.random.PCG64(np.random.SeedSequence([seed, zlib.crc32(instrument.symbol.encode())]))
         self._price_fine = (instrument.start_price_e8 // instrument.tick_e8) << FINE
         self._next_id = instrument.first_trade_id
-        self._lengths = np.empty(0, np.int64)
+        self._lengths = np.empty(0, np.int64)  # of orders that are made, and how many of these are given already
+        self._given = 0
         self._trades = NO_TRADES
+        self._ends = np.zeros(1, np.int64)  # where in the trades each order begins, and the last one ends
 
     def orders(self, count: int) -> tuple[Integers, Trades]:
         """Return the next `count` orders: how many trades each has, shape (count,), and all their trades."""
-        while len(self._lengths) < count:
-            lengths, trades = self._more()
-            self._lengths = np.concatenate([self._lengths, lengths])
-            self._trades = joined([self._trades, trades])
-        lengths, self._lengths = np.split(self._lengths, [count])
-        trades, self._trades = np.split(self._trades, [int(lengths.sum())])
-        return lengths, trades
+        if len(self._lengths) - self._given < count:
+            self._make(count)
+        first, self._given = self._given, self._given + count
+        return self._lengths[first : self._given], self._trades[self._ends[first] : self._ends[self._given]]
+
+    def _make(self, count: int) -> None:
+        lengths, trades = [self._lengths[self._given :]], [self._trades[self._ends[self._given] :]]
+        while sum(map(len, lengths)) < count:
+            more_lengths, more_trades = self._more()
+            lengths.append(more_lengths)
+            trades.append(more_trades)
+        self._lengths, self._trades, self._given = np.concatenate(lengths), joined(trades), 0
+        self._ends = np.append(0, np.cumsum(self._lengths))
 
     def _more(self) -> tuple[Integers, Trades]:
         instrument, words = self._instrument, self._bits.random_raw(ORDERS_PER_BLOCK)
@@ -125,17 +133,13 @@ class Market:
         words = self._bits.random_raw(ORDERS_PER_BLOCK)
         pick = _field(words, 0, 32) * int(self._bounds[-1]) >> 32
         symbol = np.searchsorted(self._bounds, pick, side="right")
+        counts = np.bincount(symbol, minlength=len(self._walks)).tolist()
+        orders = [walk.orders(count) for walk, count in zip(self._walks, counts, strict=True)]
         lengths = np.empty(ORDERS_PER_BLOCK, np.int64)
-        of_walk = []
-        for index, walk in enumerate(self._walks):
-            mine = symbol == index
-            lengths[mine], trades = walk.orders(int(mine.sum()))
-            of_walk.append(trades)
-
-        block = np.empty(int(lengths.sum()), TRADE)
-        symbol_of_trade = np.repeat(symbol, lengths)
-        for index, trades in enumerate(of_walk):
-            rows_of(block)[symbol_of_trade == index] = rows_of(trades)
+        lengths[np.argsort(symbol, kind="stable")] = np.concatenate([of_walk for of_walk, _ in orders])
+        made = joined([trades for _, trades in orders])
+        block = np.empty(len(made), TRADE)
+        rows_of(block)[np.argsort(np.repeat(symbol, lengths), kind="stable")] = rows_of(made)
         if self._pace is Pace.EVEN:
             gaps = np.full(len(block), SLOT)
         else:

@@ -7,7 +7,7 @@ A structured numpy array is both: ``trades["price_e8"]`` is a column, ``trades[3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,18 @@ def rows_of(trades: Trades) -> Trades:
 def joined(parts: Sequence[Trades]) -> Trades:
     """Return trades one part behind the other."""
     return np.concatenate([rows_of(part) for part in parts]).view(TRADE) if parts else NO_TRADES
+
+
+def begins_of_runs(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Say of each row whether it begins a run: is the first one, or differs from the one before in some column.
+
+    Args:
+        columns: of the rows, each of shape (n,).
+
+    """
+    begins = np.ones(len(columns[0]), np.bool_)
+    begins[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    return begins
 
 
 def decimal_text(value_e8: int) -> str:

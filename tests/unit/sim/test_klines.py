@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.klines import KEPT_MINUTES, MINUTE_US, Kline, Klines
+from sim.klines import KEPT_MINUTES, MINUTE_US, Kline, Klines, klines_of
 from sim.trades import TRADE, Trades
 
 NOON_US = 1_795_348_800_000_000 // MINUTE_US * MINUTE_US
@@ -22,10 +22,15 @@ def trades(*rows: tuple[int, int, int, int, bool]) -> Trades:
     return made
 
 
+def add(klines: Klines, rows: Trades) -> None:
+    for kline in klines_of(rows)[1]:
+        klines.add(kline)
+
+
 def test_a_minute_sums_its_trades_exactly() -> None:
     klines = Klines()
 
-    klines.add(trades((1, 500, 3, NOON_US, False), (2, 700, 5, NOON_US + 1, True), (3, 600, 2, NOON_US + 2, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False), (2, 700, 5, NOON_US + 1, True), (3, 600, 2, NOON_US + 2, False)))
 
     expected = Kline(NOON_US, 500, 700, 500, 600, 1, 3, 3, 10, 500 * 3 + 700 * 5 + 600 * 2, 5, 500 * 3 + 600 * 2)
     assert klines.open == expected
@@ -34,7 +39,7 @@ def test_a_minute_sums_its_trades_exactly() -> None:
 def test_quote_volume_passes_64_bits_without_a_scratch() -> None:
     klines = Klines()
 
-    klines.add(trades((1, 9 * 10**17, 9 * 10**17, NOON_US, False)))
+    add(klines, trades((1, 9 * 10**17, 9 * 10**17, NOON_US, False)))
 
     assert klines.open is not None
     assert klines.open.quote_e16 == 81 * 10**34
@@ -42,16 +47,16 @@ def test_quote_volume_passes_64_bits_without_a_scratch() -> None:
 
 def test_a_later_trade_closes_the_minute() -> None:
     klines = Klines()
-    klines.add(trades((1, 500, 3, NOON_US, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False)))
 
-    klines.add(trades((2, 600, 3, NOON_US + MINUTE_US, False)))
+    add(klines, trades((2, 600, 3, NOON_US + MINUTE_US, False)))
 
     assert [(kline.first_id, kline.close_e8) for kline in klines.pop_closed()] == [(1, 500)]
 
 
 def test_time_alone_closes_the_minute_once() -> None:
     klines = Klines()
-    klines.add(trades((1, 500, 3, NOON_US, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False)))
 
     klines.close_before(NOON_US + MINUTE_US - 1)
     assert klines.pop_closed() == []
@@ -63,7 +68,7 @@ def test_time_alone_closes_the_minute_once() -> None:
 
 def test_a_minute_without_trades_is_flat_and_has_no_ids() -> None:
     klines = Klines()
-    klines.add(trades((1, 500, 3, NOON_US, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False)))
 
     klines.close_before(NOON_US + 2 * MINUTE_US)
 
@@ -73,17 +78,17 @@ def test_a_minute_without_trades_is_flat_and_has_no_ids() -> None:
 
 def test_the_first_trade_after_a_flat_minute_is_its_open() -> None:
     klines = Klines()
-    klines.add(trades((1, 500, 3, NOON_US, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False)))
     klines.close_before(NOON_US + MINUTE_US)
 
-    klines.add(trades((2, 800, 3, NOON_US + MINUTE_US + 5, True)))
+    add(klines, trades((2, 800, 3, NOON_US + MINUTE_US + 5, True)))
 
     assert klines.open == Kline(NOON_US + MINUTE_US, 800, 800, 800, 800, 2, 2, 1, 3, 2400)
 
 
 def test_a_long_silence_leaves_a_bounded_number_of_klines() -> None:
     klines = Klines()
-    klines.add(trades((1, 500, 3, NOON_US, False)))
+    add(klines, trades((1, 500, 3, NOON_US, False)))
 
     klines.close_before(NOON_US + 10**6 * MINUTE_US)
 
@@ -95,7 +100,7 @@ def test_a_long_silence_leaves_a_bounded_number_of_klines() -> None:
 def test_longer_intervals_are_the_sum_of_their_minutes() -> None:
     klines = Klines()
     rows = [(i, 500 + i, 2, NOON_US + i * MINUTE_US, bool(i % 2)) for i in range(10)]
-    klines.add(trades(*rows))
+    add(klines, trades(*rows))
 
     first, second = klines.of_interval(5 * MINUTE_US, start_us=None, end_us=None, limit=500)
 
@@ -109,7 +114,7 @@ def test_longer_intervals_are_the_sum_of_their_minutes() -> None:
 )
 def test_klines_are_chosen_by_when_they_open(start: int | None, end: int | None, limit: int, opens: list[int]) -> None:
     klines = Klines()
-    klines.add(trades(*[(i, 500, 2, NOON_US + i * MINUTE_US, False) for i in range(10)]))
+    add(klines, trades(*[(i, 500, 2, NOON_US + i * MINUTE_US, False) for i in range(10)]))
 
     found = klines.of_interval(
         MINUTE_US,
@@ -130,9 +135,9 @@ def test_a_kline_does_not_depend_on_how_its_trades_were_batched(
     cut = data.draw(st.integers(0, len(rows)))
     whole, parts = Klines(), Klines()
 
-    whole.add(rows)
+    add(whole, rows)
     for part in (rows[:cut], rows[cut:]):
         if len(part):
-            parts.add(part)
+            add(parts, part)
 
     assert whole.open == parts.open

@@ -3,22 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.listing import ROWS_PER_CHUNK, TradeHistory
-from sim.trades import TRADE, Trades
+from sim.listing import ROW, ROWS_PER_CHUNK, Rows, TradeHistory
 
 
-def trades(first_id: int, count: int) -> Trades:
-    rows = np.zeros(count, TRADE)
+def trades(first_id: int, count: int) -> Rows:
+    rows = np.zeros(count, ROW)
     rows["trade_id"] = np.arange(first_id, first_id + count)
     rows["time_us"] = rows["trade_id"] * 10
+    rows["aggregate_id"] = rows["trade_id"] // 3
     return rows
 
 
 def filled(count: int, *, keep: int = 1_000_000, piece: int = 1000) -> TradeHistory:
     history = TradeHistory(keep)
     for first in range(0, count, piece):
-        part = trades(100 + first, min(piece, count - first))
-        history.append(part, part["trade_id"] // 3)
+        history.append(trades(100 + first, min(piece, count - first)))
     return history
 
 
@@ -36,7 +35,7 @@ def test_search_finds_the_position_of_an_id(at: int) -> None:
 def test_search_of_an_id_in_a_hole_finds_the_next_one() -> None:
     history = TradeHistory(1000)
     for part in (trades(1, 3), trades(10, 3)):
-        history.append(part, part["trade_id"])
+        history.append(part)
 
     assert history.rows(*2 * [history.search("trade_id", 7)]).size == 0
     assert history.rows(history.search("trade_id", 7), 4)["trade_id"].tolist() == [10]
