@@ -25,7 +25,7 @@ class StoreSettings(AccessSettings, IndicatorSettings):
     )
     batch_max_trades: int = Field(10_000, ge=1, le=100_000, description="trades in one transaction at most")
     batch_max_age_ms: int = Field(
-        500, ge=0, le=10_000, description="how long a trade, or a closed candle, waits for its transaction at most"
+        1_000, ge=0, le=10_000, description="how long a trade, or a closed candle, waits for its transaction at most"
     )
     retention_days: int | None = Field(
         None, ge=1, le=36_500, description="how many whole days before today (UTC) trades are kept; unset is for ever"
