@@ -7,6 +7,7 @@ please) and hands the batch that comes back to the clients.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from sim.instruments import ListedInstrument
 from sim.listing import Listing, record
 from sim.pacing import SLOT, Pace, Pacer
-from sim.trades import NO_TRADES, TRADE, Trades, joined, rows_of
+from sim.trades import NO_TRADES, TRADE, Trades, begins_of_runs, joined, rows_of
 
 # --- where trades come from -------------------------------------------------------------------------------------------
 # What there is still to be traded: blocks from a source, cut into as many trades as are wanted.
@@ -76,6 +77,7 @@ class SourceReader:
 
 FLAT_OUT_BATCH = 1024
 LARGEST_BATCH = 4096
+PIECE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +119,16 @@ class Exchange:
         self._listings: dict[str, Listing] = {}
         self._unrecorded: list[Trades] = []  # bookkeeping is cheap by the thousand, dear by the piece
         self._unrecorded_count = 0
+        self._pieces: deque[Trades] = deque()  # of what was issued before `_unrecorded`, and is being recorded
         self._skipping: list[int] = []  # the indices of symbols whose ids are not those of the source
 
     @property
     def listings(self) -> dict[str, Listing]:
         """Return the listings by symbol, in the order of the source's instruments, with all that was issued."""
+        while self.record_piece():
+            pass
         if self._unrecorded:
-            trades = joined(self._unrecorded)
-            self._unrecorded.clear()
-            self._unrecorded_count = 0
-            self._record(trades, issued=True)
+            self._record(self._pop_unrecorded(), issued=True)
         self._list_instruments()
         return self._listings
 
@@ -254,6 +256,24 @@ class Exchange:
         if self._unrecorded_count >= LARGEST_BATCH:
             _ = self.listings
 
+    def prepare_record(self) -> None:
+        """Cut what was issued into pieces, for `record_piece` to do the bookkeeping of, none of which takes long."""
+        if self._pieces or not self._unrecorded:
+            return
+        trades = self._pop_unrecorded()
+        trades = rows_of(trades)[np.argsort(trades["symbol"], kind="stable")].view(TRADE)
+        # the trades of a symbol stay together, because no aggregate spans two pieces
+        begins = np.flatnonzero(begins_of_runs(trades["symbol"]))
+        after = np.searchsorted(begins, np.arange(PIECE, len(trades), PIECE))
+        self._pieces += np.split(trades, np.unique(begins[after[after < len(begins)]]))
+
+    def record_piece(self) -> bool:
+        """Do the bookkeeping of the next piece; return whether there was one."""
+        if not self._pieces:
+            return False
+        self._record(self._pieces.popleft(), issued=True)
+        return True
+
     def aggregate_ids(self, batch: IssuedBatch) -> npt.NDArray[np.int64]:
         """Return for each trade of a batch just issued the id of its aggregate."""
         aggregate_ids = np.empty(len(batch.trades), np.int64)
@@ -333,6 +353,12 @@ class Exchange:
         if self._recorded_origin_us is None:
             self._recorded_origin_us = self.now_us - int(trades["due"][0])
         trades["time_us"] = np.minimum(self._recorded_origin_us + trades["due"], self.now_us)
+
+    def _pop_unrecorded(self) -> Trades:
+        trades = joined(self._unrecorded)
+        self._unrecorded.clear()
+        self._unrecorded_count = 0
+        return trades
 
     def _record(self, trades: Trades, *, issued: bool = False) -> None:
         self._list_instruments()

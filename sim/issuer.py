@@ -101,6 +101,9 @@ class Issuer:
         while True:
             now_s = time.monotonic()
             self._clients.poll(now_s)
+            self.exchange.prepare_record()
+            while self.exchange.record_piece():  # noqa: ASYNC110 - trades that are due go first
+                await asyncio.sleep(0)
             self._tell_klines(updates=now_s - self._klines_told_s >= KLINE_UPDATE_S)
             await asyncio.sleep(HEARTBEAT_S)
 

@@ -96,6 +96,25 @@ def test_listings_remember_what_was_issued() -> None:
         assert listing.history.rows(0, listing.history.end)["price_e8"].tolist() == mine["price_e8"].tolist()
 
 
+def test_what_is_recorded_in_pieces_is_as_what_is_recorded_at_once() -> None:
+    pieces, at_once = exchange(), exchange()
+    made = 0
+
+    for number in range(3):
+        for venue in (pieces, at_once):
+            venue.issue(3000, NOW_US + number)
+        pieces.prepare_record()
+        issued(pieces.issue(10, NOW_US + 10 + number))  # between two of them
+        issued(at_once.issue(10, NOW_US + 10 + number))
+        made += pieces.record_piece() + pieces.record_piece() + pieces.record_piece()
+
+    assert made == 9
+    for mine, other in zip(pieces.listings.values(), at_once.listings.values(), strict=True):
+        assert mine.history.rows(0, mine.history.end).tolist() == other.history.rows(0, other.history.end).tolist()
+        assert (mine.klines.open, mine.issued) == (other.klines.open, other.issued)
+    assert not pieces.record_piece()
+
+
 def test_history_before_the_start_is_in_rest_but_not_issued() -> None:
     venue = exchange(rate=100)
 
