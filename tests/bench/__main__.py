@@ -21,13 +21,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.bench.figures import Figures
 from tests.bench.floor import fed_floor
-from tests.bench.report import shares, summary, table
+from tests.bench.report import by_symbols, shares, summary, table
 from tests.bench.trees import tree_at, tree_of_commit
 from tests.bench.whole_mesh import Fed, Load, fed_mesh, run, symbols_traded
 from tests.fixtures.mesh import HERE, Tree
@@ -52,26 +53,31 @@ def standard(seconds: float) -> list[Load]:
 
 
 def measure(
-    loads: list[Load], trees: list[Tree], repeats: int, *, floor: bool, instances: int
-) -> Iterator[tuple[str, dict[str, list[Figures]]]]:
+    groups: list[list[Load]], trees: list[Tree], repeats: int, *, floor: bool, instances: int
+) -> Iterator[tuple[Load, dict[str, list[Figures]]]]:
     """Feed all trees' meshes in turns with every load, and give its runs when they are done.
 
-    Loads of one number of symbols have the same meshes. The floor has no turn with stalled clients: it would keep for
-    them all that they do not read.
+    Loads of one number of symbols have the same meshes. All meshes of a group run at once; its loads that differ in
+    nothing but their number of symbols take turns, because no machine is equally quick at all times. The floor has no
+    turn with stalled clients: it would keep for them all that they do not read.
     """
     started_s = time.monotonic()
-    left = len(loads) * repeats
-    for symbols, alike in itertools.groupby(loads, key=lambda load: load.symbols):
-        with running(trees, symbols, floor=floor, instances=instances) as meshes:
-            for load in alike:
-                runs: dict[str, list[Figures]] = {}
-                for _ in range(repeats):
+    left = sum(map(len, groups)) * repeats
+    for group in groups:
+        with contextlib.ExitStack() as stack:
+            meshes = {
+                symbols: stack.enter_context(running(trees, symbols, floor=floor, instances=instances))
+                for symbols in sorted({load.symbols for load in group})
+            }
+            for _, some in itertools.groupby(group, key=lambda load: replace(load, symbols=0)):
+                runs: dict[Load, dict[str, list[Figures]]] = {load: {} for load in some}
+                for _, (load, of_load) in itertools.product(range(repeats), runs.items()):
                     sys.stderr.write(f"{time.monotonic() - started_s:4.0f} s, {left} to go: {load}\n")
-                    for name, fed in meshes.items():
+                    for name, fed in meshes[load.symbols].items():
                         if not (name == FLOOR and load.stalled):
-                            runs.setdefault(name, []).append(run(fed, load))
+                            of_load.setdefault(name, []).append(run(fed, load))
                     left -= 1
-                yield str(load), runs
+                yield from runs.items()
 
 
 @contextlib.contextmanager
@@ -137,31 +143,37 @@ def main() -> int:
     if given.tree:
         trees.append(tree_at(given.tree))
     loads = (
-        standard(given.seconds)
+        [list(some) for _, some in itertools.groupby(standard(given.seconds), key=lambda load: load.symbols)]
         if given.rates is None
         else [
-            Load(rate, given.seconds, clients, stalled, symbols)
-            for symbols, rate, clients, stalled in itertools.product(
-                given.symbols, map(_rate, given.rates.split(",")), given.clients, given.stalled
-            )
+            [
+                Load(rate, given.seconds, clients, stalled, symbols)
+                for rate, clients, stalled, symbols in itertools.product(
+                    map(_rate, given.rates.split(",")), given.clients, given.stalled, given.symbols
+                )
+            ]
         ]
     )
     repeats = given.repeats or (3 if len(trees) > 1 else 1)
     earlier: Runs = json.loads(given.against.read_text()) if given.against else {}
     runs: Runs = {}
+    ours: dict[Load, list[Figures]] = {}
     alone = given.rates is None and len(trees) == 1 and given.instances == 1
     for load, of_load in measure(loads, trees, repeats, floor=given.floor or alone, instances=given.instances):
-        runs[load] = of_load
-        compared = of_load | {f"{name} earlier": old for name, old in earlier.get(load, {}).items()}
+        runs[str(load)] = of_load
+        ours[load] = of_load[HERE.name]
+        compared = of_load | {f"{name} earlier": old for name, old in earlier.get(str(load), {}).items()}
         if given.rates is not None or len(trees) > 1 or earlier:
-            print(table(load, compared) + "\n", flush=True)
+            print(table(str(load), compared) + "\n", flush=True)
         if given.json:
             given.json.write_text(json.dumps(runs, indent=1) + "\n")
     print(summary(runs))
+    if given.rates is not None and len(given.symbols) > 1:
+        fewest = {load: ours[replace(load, symbols=min(given.symbols))] for load in ours}
+        print("\n" + by_symbols({str(load): (own, fewest[load]) for load, own in ours.items() if own != fewest[load]}))
     if given.instances > 1:
         print("\n" + shares(runs, one=HERE.name, several=of_instances(given.instances), count=given.instances))
-    ours = [one for of_load in runs.values() for one in of_load[HERE.name]]
-    return int(any(one["lost"] or one["doubled"] for one in ours))
+    return int(any(one["lost"] or one["doubled"] for own in ours.values() for one in own))
 
 
 if __name__ == "__main__":

@@ -122,5 +122,20 @@ def shares(runs: Mapping[str, Mapping[str, Sequence[Figures]]], *, one: str, sev
     return "\n".join(lines)
 
 
+def by_symbols(runs: Mapping[str, tuple[Sequence[Figures], Sequence[Figures]]]) -> str:
+    """Return what each load costs beside the same rate of fewer symbols: the ratios of medians, with their spread.
+
+    Args:
+        runs: those of each load, and those with fewer symbols, which took turns with them.
+
+    """
+    figures = (("CPU", "cpu_us.mesh"), ("p50", "delay_ms.p50"), ("p99", "delay_ms.p99"))
+    return "\n".join(
+        f"{load}, beside the fewest:"
+        + ",".join(f" {words} {_ratio_text(ratio(own, fewest, name)).strip()}" for words, name in figures)
+        for load, (own, fewest) in runs.items()
+    )
+
+
 def _ratio_text(found: Spread | None) -> str:
     return "" if found is None else f"{found.middle:>10.3f}  ({found.low:.2f} - {found.high:.2f})"
