@@ -89,10 +89,10 @@ purge: ## stop, and delete the database and all other data forever, after CONFIR
 
 # --- proof ---
 
-# Tests wait for processes most of the time, so several run at once: as many as the machine has threads. Each worker has
-# servers of its own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has
-# nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
-WORKERS ?= logical
+# Tests wait for processes most of the time, so several run at once: two more than the machine has threads (`auto`, see
+# tests/conftest.py). Each worker has servers of its own, and keeps to its own stretch of the tests, so that a module's
+# fixture is made once, until it has nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
+WORKERS ?= auto
 test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
 	$(TRY_PAGE)
 	@$(MAKE) --no-print-directory -s $(ASYNCAPI)/node_modules/.package-lock.json || echo "/asyncapi.json is not read by the AsyncAPI parser" >&2
@@ -105,7 +105,7 @@ e2e: $(VENV)/installed browser page ## run the tests of the whole mesh, those of
 	$(PYTEST) tests/e2e -m "not docker"
 
 page-test: $(VENV)/installed browser page ## run the tests of the page in a browser, several at once; their pictures are in build/page
-	$(PYTEST) tests/e2e/test_page.py -n $(WORKERS) --dist worksteal $(OPTIONS)
+	$(PYTEST) tests/e2e/test_page.py -n $(WORKERS:auto=logical) --dist worksteal $(OPTIONS)
 
 browser: ## install Chromium for the tests, on Debian, where it is missing
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }

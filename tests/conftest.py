@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says how busy the machine is: other tests run at the same time.
@@ -13,3 +16,9 @@ settings.register_profile(
 )
 
 pytest_plugins = ("tests.fixtures.nats", "tests.fixtures.postgres", "tests.fixtures.services")
+
+
+@pytest.hookimpl
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run two tests more at once than there are processors with `-n auto`, because tests wait for processes."""
+    return (os.cpu_count() or 1) + 2 if config.option.numprocesses == "auto" else None

@@ -615,9 +615,14 @@ async def publish_minute(signals: Signals, trades: TradeColumns, minute_us: int)
 
 async def test_a_killed_store_goes_on_where_it_was(signals: Signals, store: Service, database_url: str) -> None:
     trades = spread(1, 2000, from_us=MIDNIGHT_US - HOUR_US, to_us=MIDNIGHT_US + HOUR_US)
+
+    async def has_stored_some() -> object:
+        return (await ask(database_url, "SELECT count(*) FROM trades"))[0][0]
+
     for first in range(0, 2000, 100):
         await signals.publish(trades.rows(slice(first, first + 100)))
-        if first % 500 == 0:
+        if first == 1000:
+            await eventually(has_stored_some, not_yet=(psycopg.Error,))
             store.process.kill()
             store.start()
 
