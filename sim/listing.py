@@ -137,7 +137,13 @@ class Listing:
         self.next_aggregate = 0
 
     def add(self, rows: Rows, *, issued: bool) -> None:
-        """Remember the next trades, see `record`; their klines and holes are noted there."""
+        """Remember the next trades; `record` notes their klines and holes.
+
+        Args:
+            rows: the trades, at least one, in id order.
+            issued: as for `record`.
+
+        """
         if issued:
             self.first_id = int(rows["trade_id"][0]) if self.first_id is None else self.first_id
             self.last_id = int(rows["trade_id"][-1])
