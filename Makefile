@@ -99,7 +99,7 @@ test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not slow and not docker and not browser" $(OPTIONS)
 
 slow-test: $(VENV)/installed page ## run the slow tests, which need minutes, several files at once (WORKERS=0: one by one)
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "slow and not docker and not browser" $(OPTIONS)
+	$(PYTEST) -n $(WORKERS:auto=logical) --dist loadfile -m "slow and not docker and not browser" $(OPTIONS)
 
 e2e: $(VENV)/installed browser page ## run the tests of the whole mesh, those of the page in a browser among them
 	$(PYTEST) tests/e2e -m "not docker"
