@@ -90,8 +90,9 @@ purge: ## stop, and delete the database and all other data forever, after CONFIR
 # --- proof ---
 
 # Tests wait for processes most of the time, so several run at once: two more than the machine has threads (`auto`, see
-# tests/conftest.py). Each worker has servers of its own, and keeps to its own stretch of the tests, so that a module's
-# fixture is made once, until it has nothing left to do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
+# tests/conftest.py), and of those that load it (slow, or in a browser) as many as it has. Each worker has servers of its
+# own, and keeps to its own stretch of the tests, so that a module's fixture is made once, until it has nothing left to
+# do. With WORKERS=0 all run one after the other, as for a debugger; OPTIONS are pytest's: -x, say.
 WORKERS ?= auto
 test: $(VENV)/installed ## run the tests, several at once (WORKERS=0: one by one): unit, contract, integration, e2e, all but the slow ones
 	$(TRY_PAGE)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sim.instruments import ListedInstrument
 from sim.listing import Listing, record
 from sim.pacing import SLOT, Pace, Pacer
-from sim.trades import NO_TRADES, TRADE, Trades, begins_of_runs, joined, rows_of
+from sim.trades import NO_TRADES, TRADE, Trades, begins_of_runs, by_symbol, joined, rows_of
 
 # --- where trades come from -------------------------------------------------------------------------------------------
 # What there is still to be traded: blocks from a source, cut into as many trades as are wanted.
@@ -77,7 +77,7 @@ class SourceReader:
 
 FLAT_OUT_BATCH = 1024
 LARGEST_BATCH = 4096
-PIECE = 256
+PIECE = 256  # trades whose bookkeeping takes no batch too long
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +260,7 @@ class Exchange:
         """Cut what was issued into pieces, for `record_piece` to do the bookkeeping of, none of which takes long."""
         if self._pieces or not self._unrecorded:
             return
-        trades = self._pop_unrecorded()
-        trades = rows_of(trades)[np.argsort(trades["symbol"], kind="stable")].view(TRADE)
+        trades = by_symbol(self._pop_unrecorded())
         # the trades of a symbol stay together, because no aggregate spans two pieces
         begins = np.flatnonzero(begins_of_runs(trades["symbol"]))
         after = np.searchsorted(begins, np.arange(PIECE, len(trades), PIECE))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sim.instruments import ListedInstrument
 from sim.klines import Klines, klines_of
-from sim.trades import TRADE, Trades, begins_of_runs, rows_of
+from sim.trades import Trades, begins_of_runs, by_symbol
 
 # --- the trades that REST can tell ------------------------------------------------------------------------------------
 # What one symbol has traded, newest million or so, for REST to answer from: chunks of columns, the oldest dropped.
@@ -153,7 +153,7 @@ class Listing:
 
 
 def record(listings: Sequence[Listing], trades: Trades, *, issued: bool) -> None:
-    """Remember the next trades of all symbols, with few calls of numpy for each of them.
+    """Remember the next trades of all symbols together: for each symbol alone only what numpy cannot do for all.
 
     Those of one symbol, price, side and time that follow each other are one aggregate.
 
@@ -163,7 +163,7 @@ def record(listings: Sequence[Listing], trades: Trades, *, issued: bool) -> None
         issued: whether they count as issued; trades of before the start do not.
 
     """
-    trades = rows_of(trades)[np.argsort(trades["symbol"], kind="stable")].view(TRADE)
+    trades = by_symbol(trades)
     symbols = trades["symbol"]
     starts = np.flatnonzero(begins_of_runs(symbols))
     stops = np.append(starts[1:], len(trades))

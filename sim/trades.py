@@ -51,6 +51,11 @@ def joined(parts: Sequence[Trades]) -> Trades:
     return np.concatenate([rows_of(part) for part in parts]).view(TRADE) if parts else NO_TRADES
 
 
+def by_symbol(trades: Trades) -> Trades:
+    """Return trades sorted by their symbol, those of each in the order in which they were."""
+    return rows_of(trades)[np.argsort(trades["symbol"], kind="stable")].view(TRADE)
+
+
 def begins_of_runs(*columns: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Say of each row whether it begins a run: is the first one, or differs from the one before in some column.
 

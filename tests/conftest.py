@@ -18,7 +18,6 @@ settings.register_profile(
 pytest_plugins = ("tests.fixtures.nats", "tests.fixtures.postgres", "tests.fixtures.services")
 
 
-@pytest.hookimpl
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Run two tests more at once than there are processors with `-n auto`, because tests wait for processes."""
     return (os.cpu_count() or 1) + 2 if config.option.numprocesses == "auto" else None

@@ -169,8 +169,13 @@ def main() -> int:
             given.json.write_text(json.dumps(runs, indent=1) + "\n")
     print(summary(runs))
     if given.rates is not None and len(given.symbols) > 1:
-        fewest = {load: ours[replace(load, symbols=min(given.symbols))] for load in ours}
-        print("\n" + by_symbols({str(load): (own, fewest[load]) for load, own in ours.items() if own != fewest[load]}))
+        fewest = min(given.symbols)
+        beside = {
+            str(load): (own, ours[replace(load, symbols=fewest)])
+            for load, own in ours.items()
+            if load.symbols != fewest
+        }
+        print("\n" + by_symbols(beside))
     if given.instances > 1:
         print("\n" + shares(runs, one=HERE.name, several=of_instances(given.instances), count=given.instances))
     return int(any(one["lost"] or one["doubled"] for own in ours.values() for one in own))

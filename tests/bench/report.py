@@ -123,7 +123,7 @@ def shares(runs: Mapping[str, Mapping[str, Sequence[Figures]]], *, one: str, sev
 
 
 def by_symbols(runs: Mapping[str, tuple[Sequence[Figures], Sequence[Figures]]]) -> str:
-    """Return what each load costs beside the same rate of fewer symbols: the ratios of medians, with their spread.
+    """Return what each load costs beside the same with fewer symbols: the medians of the ratios, turn by turn.
 
     Args:
         runs: those of each load, and those with fewer symbols, which took turns with them.
